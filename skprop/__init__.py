@@ -1,0 +1,14 @@
+"""Sigmoid multilayer perceptrons for regression, with an exact gradient by hand."""
+
+from .objective import MLPObjective
+from .regressor import MLPSigmoidRegressor
+from .solvers import minimize_adam, minimize_lbfgs, minimize_sgd
+
+__all__ = [
+    "MLPObjective",
+    "MLPSigmoidRegressor",
+    "minimize_adam",
+    "minimize_lbfgs",
+    "minimize_sgd",
+]
+__version__ = "0.1.0"

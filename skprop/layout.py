@@ -1,0 +1,117 @@
+"""The one place that knows where A_i and b_i lie in the flat vector θ."""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from numbers import Integral
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+from sklearn.utils import check_random_state
+
+Params = list[tuple[NDArray, NDArray]]
+
+
+class Layout:
+    """Where the layers of a network lie in θ = {A_0, b_0, …, A_{K-1}, b_{K-1}}.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        The widths (d_0, d_1, …, d_K): features, hidden layers, outputs.
+
+    Attributes
+    ----------
+    sizes : tuple of int
+        As given.
+    n_layers : int
+        K, the number of weight matrices.
+    n_params : int
+        P = Σ_i (d_{i-1} + 1) d_i, the length of θ.
+    """
+
+    def __init__(self, sizes: Sequence[int]):
+        self.sizes = tuple(int(d) for d in sizes)
+        self.n_layers = len(self.sizes) - 1
+        self._pieces = []
+        start = 0
+        for d_in, d_out in pairwise(self.sizes):
+            middle, stop = start + d_in * d_out, start + (d_in + 1) * d_out
+            self._pieces.append((slice(start, middle), slice(middle, stop), (d_in, d_out)))
+            start = stop
+        self.n_params = start
+
+    def views(self, vector: NDArray) -> Params:
+        """View a flat vector as [(A_0, b_0), …, (A_{K-1}, b_{K-1})]; nothing is copied.
+
+        It serves everything that has one entry a parameter: θ, the gradient, a velocity.
+        """
+        return [(vector[A].reshape(shape), vector[b]) for A, b, shape in self._pieces]
+
+    def pack(self, params: Sequence[tuple[ArrayLike, ArrayLike]]) -> NDArray:
+        """Concatenate [(A_0, b_0), …] into a new flat vector; the inverse of `views`."""
+        if len(params) != self.n_layers:
+            raise ValueError(f"params has {len(params)} layers; this network has {self.n_layers}.")
+        flat = []
+        for i, ((A, b), (_, _, shape)) in enumerate(zip(params, self._pieces, strict=True)):
+            A, b = np.asarray(A), np.asarray(b)
+            if A.shape != shape or b.shape != shape[1:]:
+                raise ValueError(
+                    f"params[{i}] has shapes {A.shape} and {b.shape}; "
+                    f"this network needs {shape} and {shape[1:]}."
+                )
+            flat += [A.ravel(), b]
+        return np.concatenate(flat)
+
+    def initial_theta(self, random_state=None, dtype: DTypeLike = np.float64) -> NDArray:
+        """Draw a starting point: every entry of layer i uniform in ±√(2/(d_{i-1} + d_i)).
+
+        The rule, and the order in which the numbers are drawn, are those of scikit-learn's
+        `MLPRegressor(activation="logistic")`, so the same seed gives the same network.
+
+        References
+        ----------
+        X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward
+        neural networks", AISTATS 2010, eq. 16 (there with 6 in place of 2, for tanh units).
+        """
+        rng = check_random_state(random_state)
+        theta = np.empty(self.n_params, dtype=dtype)
+        for A, b in self.views(theta):
+            bound = np.sqrt(2.0 / sum(A.shape))
+            A[...] = rng.uniform(-bound, bound, A.shape)
+            b[...] = rng.uniform(-bound, bound, b.shape)
+        return theta
+
+
+def hidden_sizes(hidden_layer_sizes: int | Sequence[int]) -> tuple[int, ...]:
+    """The hidden widths as a tuple; a ValueError says what is wrong with them."""
+    sizes = [hidden_layer_sizes] if isinstance(hidden_layer_sizes, Integral) else hidden_layer_sizes
+    if (
+        isinstance(sizes, str)
+        or not isinstance(sizes, Sequence | np.ndarray)
+        or not all(isinstance(d, Integral) and not isinstance(d, bool) and d >= 1 for d in sizes)
+    ):
+        raise ValueError(
+            f"hidden_layer_sizes={hidden_layer_sizes!r}; it is an int or a sequence of ints, "
+            "each at least 1: (50,), (20, 10), or () for no hidden layer."
+        )
+    return tuple(int(d) for d in sizes)
+
+
+def checked_theta(theta: ArrayLike, layout: Layout, dtype: DTypeLike) -> NDArray:
+    """θ in the given precision, or a ValueError that says what is wrong with it."""
+    theta = np.asarray(theta)
+    if theta.shape != (layout.n_params,):
+        raise ValueError(
+            f"theta has shape {theta.shape}; a network of widths {layout.sizes} "
+            f"has n_params={layout.n_params}."
+        )
+    if theta.dtype.kind not in "fiu":
+        raise ValueError(f"theta has dtype {theta.dtype}; it is a vector of real numbers.")
+    if theta.dtype != dtype:
+        with np.errstate(over="ignore"):
+            theta = theta.astype(dtype)
+    # θ·θ is finite unless an entry is not, or is huge: one cheap pass in the usual case.
+    if not math.isfinite(np.dot(theta, theta)) and not np.isfinite(theta).all():
+        raise ValueError("theta has entries that are NaN or infinite.")
+    return theta

@@ -1,0 +1,777 @@
+"""The scikit-learn estimator: validation, standard units, and what a fit leaves behind."""
+
+import copy
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import OptimizeResult
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .blocks import Rows
+from .compat import Interval, InvalidParameterError, StrOptions
+from .layout import Layout, checked_theta, hidden_sizes
+from .objective import FLOATS, MLPObjective, checked_weights, network_output
+from .scaling import fit_range_scaler, fit_scaler
+from .solvers import minimize_adam, minimize_lbfgs, minimize_sgd
+
+# An L-BFGS iteration opens about one new direction, as one more parameter would. It must
+# raise the Gaussian log-likelihood, -N/2 ln(loss) with N = n_samples × n_outputs, by this
+# much at tol = 1e-4 (Akaike's criterion charges 1; docs/defaults.md has the measurements).
+LOG_LIKELIHOOD_PER_ITERATION = 1.5
+
+
+STOCHASTIC = ("batch_size", "learning_rate_init", "shuffle", "tol", "n_iter_no_change")
+SOLVERS = {  # the function of each, and the parameters handed on to it
+    "lbfgs": (minimize_lbfgs, ("tol", "n_iter_no_change", "max_fun")),
+    "sgd": (
+        minimize_sgd,
+        (*STOCHASTIC, "learning_rate", "power_t", "momentum", "nesterovs_momentum"),
+    ),
+    "adam": (minimize_adam, (*STOCHASTIC, "beta_1", "beta_2", "epsilon")),
+}
+
+# What a fit knows of its input; all else that it leaves behind describes how it went.
+INPUT_ATTRIBUTES = (
+    "n_features_in_", "feature_names_in_", "n_outputs_", "n_layers_", "out_activation_",
+    "x_scaler_", "y_scaler_", "_sizes", "_dtype", "_single_output", "_seed",
+)  # fmt: skip
+
+PRIVATE_ATTRIBUTES = (
+    "_sizes", "_dtype", "_single_output", "_seed", "_solver_state", "_prepared",
+)  # fmt: skip
+
+
+def _is_incremental(estimator) -> bool:
+    if estimator.solver not in ("sgd", "adam"):
+        raise AttributeError(
+            f"partial_fit is offered for solver='sgd' and 'adam', not for {estimator.solver!r}."
+        )
+    if estimator.early_stopping:
+        raise AttributeError("partial_fit is not offered with early_stopping=True.")
+    return True
+
+
+class Data(NamedTuple):
+    """Validated rows: raw features, targets of shape (n, n_outputs), weights or None."""
+
+    rows: Rows
+    y: NDArray
+    weight: NDArray | None
+
+    def take(self, index: NDArray) -> "Data":
+        weight = None if self.weight is None else self.weight[index]
+        return Data(self.rows.take(index), self.y[index], weight)
+
+    @property
+    def n_samples(self) -> int:
+        return len(self.y)
+
+
+class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Sigmoid multilayer perceptron for regression, trained with an exact gradient.
+
+    The network is f_K ∘ … ∘ f_1 with f_i = σ(f_{i-1} A_{i-1} + b_{i-1}), the last layer the
+    identity or, as a choice, σ too; `MLPObjective` states the loss it minimises. Features and
+    targets are standardised inside, so the scale and offset of the data do not matter, and
+    ``tol``, ``alpha`` and the learning rate mean the same on every data set.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or array-like of int, default=(50,)
+        Units of each hidden layer; ``()`` is no hidden layer, a linear (or logistic) model.
+    output_activation : {"identity", "sigmoid"}, default="identity"
+        "sigmoid" makes the last layer a sigmoid too: predictions then stay near the range
+        of the training targets, which is mapped to [0.1, 0.9] (with ``standardize=False``
+        the targets themselves must lie in [0, 1]).
+    solver : {"lbfgs", "sgd", "adam"} or callable, default="lbfgs"
+        "lbfgs" is the most accurate up to some 10⁵ rows; "adam" and "sgd" pass over the rows in
+        mini-batches. A callable is given ``(objective, theta0)``, an `MLPObjective` and a
+        starting point, and returns an object whose ``x`` is the θ it found, such as a
+        `scipy.optimize.OptimizeResult`.
+    alpha : float, default=1e-4
+        Strength α of the L2 penalty on the weights (not on the biases), in standardised
+        units; it means what it means in `Ridge`.
+    batch_size : int or "auto", default="auto"
+        Rows of a mini-batch of "sgd" and "adam"; "auto" is min(200, n_samples).
+    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
+        Schedule of "sgd"; see `minimize_sgd`.
+    learning_rate_init : float, default=0.01
+        Learning rate of "sgd" and "adam" at the start.
+    power_t : float, default=0.5
+        Exponent of "invscaling".
+    max_iter : int, default=1000
+        The most iterations ("lbfgs") or epochs ("sgd", "adam") of one call of `fit`.
+    shuffle : bool, default=True
+        Whether "sgd" and "adam" visit the rows in a new order in every epoch.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the starting point, the validation split and the shuffling.
+    tol : float, default=1e-4
+        Under "lbfgs" the fit ends where no entry of the gradient exceeds ``tol``, or
+        earlier where, over the last ``n_iter_no_change`` iterations, the loss has fallen so
+        slowly that it is likely to fit noise: by less than 3·10⁴·tol/(n_samples · n_outputs)
+        of itself an iteration. Under "sgd" and "adam", and with ``early_stopping``, it is
+        the least improvement of the watched loss that counts as one.
+    verbose : bool or int, default=False
+        Print the loss at every iteration.
+    warm_start : bool, default=False
+        Whether `fit` continues from the previous fit: "lbfgs" from its θ, "sgd" and "adam" also
+        with their averages and in their order of rows, as if the two fits had been one.
+    momentum : float, default=0.9
+        Momentum of "sgd", in [0, 1].
+    nesterovs_momentum : bool, default=True
+        Whether "sgd" uses Nesterov's form of it.
+    early_stopping : bool, default=False
+        Watch the loss on rows held out, stop when it no longer improves, and keep the θ at
+        which it was least. For every built-in solver.
+    validation_fraction : float, default=0.1
+        Share of the rows to hold out, unless `fit` is given ``X_val``.
+    beta_1, beta_2 : float, default=0.9 and 0.999
+        Decay of the averages of "adam", in [0, 1).
+    epsilon : float, default=1e-8
+        ε of "adam".
+    n_iter_no_change : int, default=20
+        Over so many iterations or epochs a lack of progress is judged.
+    max_fun : int, default=15000
+        The most evaluations of "lbfgs".
+    standardize : bool, default=True
+        Whether to standardise X and y inside, with the sample weights. A later `fit` does it
+        anew, ``warm_start`` and `partial_fit` keep what the first call found.
+
+    Attributes
+    ----------
+    theta_ : ndarray of shape (P,)
+        All parameters, {A_0, b_0, …}, in standardised units (docs/design.md tells how to map
+        them to raw ones).
+    coefs_ : list of K ndarrays of shape (d_{i-1}, d_i)
+        The weights A_{i-1}: views of ``theta_``.
+    intercepts_ : list of K ndarrays of shape (d_i,)
+        The biases b_{i-1}: views of ``theta_``.
+    loss_ : float
+        L at ``theta_``, over the rows of the last call.
+    loss_curve_ : list of float
+        L after each iteration ("lbfgs"), its running mean over each epoch ("sgd", "adam").
+    best_loss_ : float or None
+        The least entry of ``loss_curve_``; None with early stopping.
+    validation_loss_curve_, validation_scores_ : list of float or None
+        With early stopping, after each iteration: ½ of the weighted mean squared error on
+        the held-out rows in standardised units, and 1 minus its ratio to that of their mean
+        (R², for one output).
+    best_validation_score_ : float or None
+        The greatest of those scores.
+    n_iter_ : int
+        Iterations or epochs; with ``warm_start`` and `partial_fit` "sgd" and "adam" go on
+        counting. None if a callable solver does not tell.
+    n_fev_ : int
+        Evaluations of the loss and gradient in the last call. None likewise.
+    t_ : int
+        Rows visited, ``n_iter_`` times the number of rows of each call.
+    message_ : str
+        Why the solver stopped.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str
+        Their names, where X had names that are all strings.
+    n_outputs_ : int
+        Number of outputs.
+    n_layers_ : int
+        K + 1, the input counted as a layer.
+    out_activation_ : str
+        The activation of the last layer.
+    x_scaler_, y_scaler_ : StandardScaler or None
+        How X and y were standardised; None with ``standardize=False``.
+
+    See Also
+    --------
+    MLPObjective : The loss and its gradient, for `scipy.optimize`.
+    sklearn.neural_network.MLPRegressor : More activations and losses.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.model_selection import cross_val_score
+    >>> from skprop import MLPSigmoidRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = MLPSigmoidRegressor(hidden_layer_sizes=10, alpha=3, random_state=0)
+    >>> print(f"{cross_val_score(model, X, y).mean():.2f}")
+    0.49
+    """
+
+    _parameter_constraints = {  # noqa: RUF012 - scikit-learn's convention
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "output_activation": [StrOptions({"identity", "sigmoid"})],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"}), callable],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "standardize": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: int | Sequence[int] = (50,),
+        *,
+        output_activation: str = "identity",
+        solver: str | Callable = "lbfgs",
+        alpha: float = 1e-4,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.01,
+        power_t: float = 0.5,
+        max_iter: int = 1000,
+        shuffle: bool = True,
+        random_state=None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: int = 20,
+        max_fun: int = 15000,
+        standardize: bool = True,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.output_activation = output_activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.standardize = standardize
+
+    # ---- fitting -----------------------------------------------------------------------
+
+    def fit(
+        self,
+        X,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        X_val=None,
+        y_val: ArrayLike | None = None,
+        sample_weight_val: ArrayLike | None = None,
+    ) -> Self:
+        """Fit the network.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            float32 is computed in float32, all else in float64.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), optional
+            Weight 2 is the row twice; rows of weight 0 are left out.
+        X_val, y_val, sample_weight_val : optional
+            Rows to watch with ``early_stopping=True``, instead of a part of X.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For data, weights or parameters that make no sense. Whatever is raised, the
+            estimator is left as it was before the call.
+
+        Warns
+        -----
+        ConvergenceWarning
+            If the solver stopped before it was done; the message tells the remedy.
+        """
+        with self._unchanged_on_error():
+            self._check_parameters()
+            validation = self._validation_arguments(X_val, y_val, sample_weight_val)
+            warm = self.warm_start and hasattr(self, "theta_")
+            objective, theta0, held_out = self._prepare(X, y, sample_weight, warm, validation)
+            self._solve(objective, theta0, held_out, self.max_iter)
+        return self
+
+    @available_if(_is_incremental)
+    def partial_fit(self, X, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Make one pass over X and y, in mini-batches, from where the last call stopped.
+
+        Offered for ``solver="sgd"`` and ``"adam"`` without early stopping. The first call
+        draws the network and fixes the standard units from the rows it is given, so give it
+        enough to be typical. A sequence of calls goes on exactly where it stopped, also
+        after pickling.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            As `fit` does; also if the architecture or the number of features or outputs
+            is no longer that of the first call.
+        """
+        with self._unchanged_on_error():
+            self._check_parameters()
+            warm = hasattr(self, "theta_")
+            objective, theta0, _ = self._prepare(X, y, sample_weight, warm, in_memory=False)
+            self._solve(objective, theta0, None, max_iter=1)
+        return self
+
+    def make_objective(
+        self, X, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> tuple[MLPObjective, NDArray]:
+        """The function that `fit` would minimise, and where it would start.
+
+        Minimise it with anything and hand the result to `set_theta`. An existing fit is
+        left as it is.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        objective : MLPObjective
+            Its ``predict`` takes X as it is and returns standardised targets.
+        theta0 : ndarray of shape (P,)
+
+        Raises
+        ------
+        ValueError
+            As `fit` does, and with ``early_stopping=True``.
+
+        Examples
+        --------
+        >>> from scipy.optimize import minimize
+        >>> from sklearn.datasets import load_diabetes
+        >>> from skprop import MLPSigmoidRegressor
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> model = MLPSigmoidRegressor(hidden_layer_sizes=5, alpha=1.0, random_state=0)
+        >>> objective, theta0 = model.make_objective(X, y)
+        >>> result = minimize(objective, theta0, jac=True, method="BFGS", options={"gtol": 1e-3})
+        >>> print(f"{model.set_theta(result.x).score(X, y):.2f}")
+        0.57
+        """
+        if self.early_stopping:
+            raise ValueError(
+                "make_objective with early_stopping=True: early stopping belongs to the built-in "
+                "solvers. Set early_stopping=False, and hold rows out yourself."
+            )
+        self._check_parameters()
+        other = copy.copy(self)
+        warm = self.warm_start and hasattr(self, "theta_")
+        objective, theta0, _ = other._prepare(X, y, sample_weight, warm)
+        self._prepared = {k: v for k, v in vars(other).items() if k in INPUT_ATTRIBUTES}
+        return objective, theta0.copy()
+
+    def set_theta(self, theta: ArrayLike) -> Self:
+        """Take over a parameter vector, found with `make_objective` or elsewhere.
+
+        After `make_objective` this makes the estimator a fitted one, in the units prepared
+        there. On a fitted estimator it replaces θ; what described the fit that led to the
+        old one (``loss_``, ``loss_curve_``, ``n_iter_``, …) is removed.
+
+        Parameters
+        ----------
+        theta : array-like of shape (P,)
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit` and `make_objective`.
+        ValueError
+            If θ has the wrong length or an entry that is NaN or infinite.
+        """
+        fitted = getattr(self, "_prepared", None)
+        if fitted is None:
+            check_is_fitted(self, "theta_")
+            fitted = {k: v for k, v in vars(self).items() if k in INPUT_ATTRIBUTES}
+        theta = checked_theta(theta, Layout(fitted["_sizes"]), fitted["_dtype"]).copy()
+        self._forget()
+        vars(self).update(fitted)
+        self.theta_ = theta
+        self.message_ = "theta was given to set_theta."
+        return self
+
+    # ---- the fitted model ----------------------------------------------------------------
+
+    @property
+    def coefs_(self) -> list[NDArray]:
+        """The weights A_{i-1}, views of ``theta_``."""
+        return [A for A, _ in self._layers()]
+
+    @property
+    def intercepts_(self) -> list[NDArray]:
+        """The biases b_{i-1}, views of ``theta_``."""
+        return [b for _, b in self._layers()]
+
+    def _layers(self):
+        if not hasattr(self, "theta_"):
+            raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
+        return Layout(self._sizes).views(self.theta_)
+
+    def predict(self, X) -> NDArray:
+        """Predict the targets of the rows of X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In the shape in which y was given to `fit`, in the precision of the fit.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If the number or the names of the features are not those of the fit.
+        """
+        check_is_fitted(self, "theta_")
+        X = validate_data(self, X, accept_sparse="csr", dtype=FLOATS, reset=False)
+        rows = Rows(X, scaler=self.x_scaler_, dtype=self._dtype)
+        y = network_output(Layout(self._sizes), self.theta_, rows, self.out_activation_)
+        if self.y_scaler_ is not None:
+            with np.errstate(over="ignore"):
+                y = (y * self.y_scaler_.scale_ + self.y_scaler_.mean_).astype(self._dtype)
+        return y[:, 0] if self._single_output else y
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    # ---- checks --------------------------------------------------------------------------
+
+    def _check_parameters(self) -> None:
+        self._validate_params()
+        try:
+            hidden_sizes(self.hidden_layer_sizes)
+        except ValueError as error:
+            raise InvalidParameterError(str(error)) from None
+        if self.early_stopping and callable(self.solver):
+            raise ValueError(
+                "early_stopping=True with a callable solver: early stopping belongs to the "
+                "built-in solvers. Hold rows out inside the callable."
+            )
+
+    def _validation_arguments(self, X_val, y_val, sample_weight_val):
+        """The validation set given to `fit`, or None; refuses what makes no sense."""
+        if X_val is None:
+            if y_val is not None or sample_weight_val is not None:
+                raise ValueError("y_val or sample_weight_val was given without X_val.")
+            if self.early_stopping and self.validation_fraction == 0:
+                raise InvalidParameterError(
+                    "validation_fraction=0 with early_stopping=True holds out no rows: "
+                    "give X_val and y_val, or a fraction between 0 and 1."
+                )
+            return None
+        if y_val is None:
+            raise ValueError("X_val was given without y_val.")
+        if not self.early_stopping:
+            raise ValueError(
+                "X_val was given with early_stopping=False, so nothing would look at it. "
+                "Set early_stopping=True."
+            )
+        return X_val, y_val, sample_weight_val
+
+    def _checked_data(self, X, y, sample_weight, *, reset: bool, suffix: str = "") -> Data:
+        """Validate rows as scikit-learn does, and leave out those of zero weight."""
+        if issparse(y):
+            raise TypeError(f"y{suffix} is sparse; only X may be. Use y{suffix}.toarray().")
+        X, y = validate_data(
+            self, X, y, reset=reset, accept_sparse="csr", dtype=FLOATS, multi_output=True
+        )
+        if y.dtype.kind not in "biuf":
+            try:
+                y = y.astype(np.float64) if y.dtype.kind == "O" else None
+            except (TypeError, ValueError):
+                y = None
+            if y is None:
+                raise ValueError(f"y{suffix} is not numeric.")
+        single_output, y = y.ndim == 1, np.array(y.reshape(len(y), -1), dtype=np.float64)
+        if not suffix:
+            self._single_output = single_output
+        if reset:
+            self._dtype, self.n_outputs_ = X.dtype.name, y.shape[1]
+        elif y.shape[1] != self.n_outputs_:
+            raise ValueError(
+                f"y{suffix} has {y.shape[1]} outputs; the model was fitted with {self.n_outputs_}."
+            )
+        if np.abs(y).max() > np.finfo(self._dtype).max:
+            raise ValueError(f"y{suffix} has values beyond {self._dtype}, the dtype of X.")
+        if sample_weight is None:
+            return Data(Rows(X), y, None)
+        weight = checked_weights(sample_weight, len(y), f"sample_weight{suffix}")
+        data = Data(Rows(X), y, weight)
+        return data if weight.all() else data.take(np.flatnonzero(weight))
+
+    # ---- the steps of a fit --------------------------------------------------------------
+
+    def _prepare(self, X, y, sample_weight, warm, validation=None, in_memory=True):
+        """Objective, starting point and, with early stopping, objective of the rows held out.
+
+        A cold start fixes the architecture and the standard units; a warm one checks them.
+        """
+        if not warm:
+            self._forget()
+        data = self._checked_data(X, y, sample_weight, reset=not warm)
+        theta0 = self._check_architecture() if warm else self._draw_network()
+        held_out = None
+        if validation:
+            held_out = self._checked_data(*validation, reset=False, suffix="_val")
+        elif self.early_stopping:
+            data, held_out = self._split(data)
+        if not warm:
+            self._fit_scalers(data, theta0)
+        objective = self._objective(data, self.alpha, in_memory)
+        if held_out is not None:
+            held_out = self._objective(held_out, 0.0, in_memory)
+        return objective, theta0, held_out
+
+    def _draw_network(self) -> NDArray:
+        """Fix the architecture and draw θ_0 and the seed of all else that is random."""
+        hidden = hidden_sizes(self.hidden_layer_sizes)
+        self._sizes = (self.n_features_in_, *hidden, self.n_outputs_)
+        self.n_layers_ = len(self._sizes)
+        self.out_activation_ = self.output_activation
+        random_state = check_random_state(self.random_state)
+        theta0 = Layout(self._sizes).initial_theta(random_state, self._dtype)
+        self._seed = int(random_state.randint(np.iinfo(np.int32).max))
+        return theta0
+
+    def _check_architecture(self) -> NDArray:
+        """The present θ, if the parameters still describe its network."""
+        asked = {
+            "hidden_layer_sizes": hidden_sizes(self.hidden_layer_sizes),
+            "output_activation": self.output_activation,
+            "standardize": self.standardize,
+        }
+        fitted = {
+            "hidden_layer_sizes": self._sizes[1:-1],
+            "output_activation": self.out_activation_,
+            "standardize": self.x_scaler_ is not None,
+        }
+        for name, value in asked.items():
+            if value != fitted[name]:
+                raise ValueError(
+                    f"{name}={value!r}, but the model to continue from was fitted with "
+                    f"{name}={fitted[name]!r}. Set it back, or start afresh from a clone."
+                )
+        return self.theta_
+
+    def _split(self, data: Data) -> tuple[Data, Data]:
+        """Hold out a part of the rows for early stopping."""
+        if data.n_samples < 2:
+            raise ValueError(
+                "early_stopping=True needs rows to train on and rows to hold out; "
+                f"n_samples={data.n_samples}."
+            )
+        train, held_out = train_test_split(
+            np.arange(data.n_samples),
+            test_size=self.validation_fraction,
+            random_state=self._seed,
+        )
+        return data.take(np.sort(train)), data.take(np.sort(held_out))
+
+    def _fit_scalers(self, data: Data, theta0: NDArray) -> None:
+        """Fix the standard units; weights that lead to a constant target start at zero."""
+        self.x_scaler_ = self.y_scaler_ = None
+        if not self.standardize:
+            if self.output_activation == "sigmoid" and not 0 <= data.y.min() <= data.y.max() <= 1:
+                raise ValueError(
+                    "output_activation='sigmoid' with standardize=False needs targets in [0, 1]; "
+                    f"y goes from {data.y.min():g} to {data.y.max():g}. Set standardize=True."
+                )
+            return
+        targets = Rows(data.y)
+        self.x_scaler_ = fit_scaler(data.rows, data.weight)
+        if self.output_activation == "sigmoid":
+            self.y_scaler_ = fit_range_scaler(targets)
+        else:
+            self.y_scaler_ = fit_scaler(targets, data.weight)
+        A, b = Layout(self._sizes).views(theta0)[-1]
+        constant = (data.y == data.y[0]).all(axis=0)
+        A[:, constant], b[constant] = 0, 0  # where their gradient is zero, and stays so
+
+    def _objective(self, data: Data, alpha: float, in_memory: bool) -> MLPObjective:
+        rows = Rows(data.rows.X, index=data.rows.index, scaler=self.x_scaler_, dtype=self._dtype)
+        y = data.y
+        if self.y_scaler_ is not None:
+            y -= self.y_scaler_.mean_
+            y /= self.y_scaler_.scale_
+        return MLPObjective(
+            rows.in_memory() if in_memory else rows,
+            y[:, 0] if self._single_output else y,
+            hidden_layer_sizes=self._sizes[1:-1],
+            output_activation=self.out_activation_,
+            alpha=alpha,
+            sample_weight=data.weight,
+        )
+
+    def _solve(self, objective, theta0, held_out, max_iter) -> None:
+        """Run the solver and keep what it found."""
+        state = getattr(self, "_solver_state", None)
+        if state is not None and state["solver"] != self.solver:
+            state = None
+        if callable(self.solver):
+            result = self.solver(objective, theta0.copy())
+        else:
+            minimizer, names = SOLVERS[self.solver]
+            options = {name: getattr(self, name) for name in names}
+            if self.solver == "lbfgs":
+                options["min_decay"] = (
+                    0.0 if held_out is not None else self._decay_of_noise(objective)
+                )
+            else:
+                options |= {"random_state": self._seed, "state": state}
+            if held_out is not None:
+                options["validation_loss"] = held_out.loss
+            if self.verbose:
+                options["callback"] = _printer(0 if state is None else self.n_iter_)
+            result = minimizer(objective, theta0, max_iter=max_iter, **options)
+        # Before anything is kept: where warnings are errors, this one undoes the fit.
+        if not getattr(result, "success", True) and not (max_iter == 1 < self.max_iter):
+            self._warn(result)
+        self._keep(result, objective, held_out, resumed=state is not None)
+
+    def _decay_of_noise(self, objective: MLPObjective) -> float:
+        """The decay of ln(loss) an iteration below which L-BFGS is taken to fit noise."""
+        n_observations = max(objective.n_samples, objective.total_weight) * self.n_outputs_
+        return 2 * LOG_LIKELIHOOD_PER_ITERATION * (self.tol / 1e-4) / n_observations
+
+    def _warn(self, result: OptimizeResult) -> None:
+        remedy = {
+            1: " Raise max_iter or tol, or use early_stopping.",
+            2: " Set standardize=True, or use float64." if self.solver == "lbfgs" else "",
+        }.get(getattr(result, "status", None), "")
+        message = getattr(result, "message", "The solver did not converge.")
+        warnings.warn(f"{message}{remedy}", ConvergenceWarning, stacklevel=4)
+
+    def _keep(self, result: OptimizeResult, objective: MLPObjective, held_out, resumed: bool):
+        """Set the fitted attributes; of the result of a callable solver only x is required."""
+        built_in = not callable(self.solver)
+        theta = checked_theta(result.x, objective.layout, objective.dtype)
+        n_iter = getattr(result, "nit", None)
+        n_visited = (n_iter or 0) * objective.n_samples
+        curve, validation_curve = [], []
+        if resumed:
+            n_iter, n_visited = self.n_iter_ + n_iter, self.t_ + n_visited
+            curve, validation_curve = self.loss_curve_, self.validation_loss_curve_ or []
+        curve.extend(getattr(result, "loss_curve", []))
+        self.theta_ = theta if built_in else theta.copy()
+        self.loss_ = result.fun if built_in else objective.loss(theta)
+        self.n_iter_, self.t_, self.loss_curve_ = n_iter, n_visited, curve
+        self.n_fev_ = getattr(result, "nfev", None)
+        self.message_ = str(getattr(result, "message", ""))
+        self.best_loss_ = self.validation_loss_curve_ = None
+        self.validation_scores_ = self.best_validation_score_ = None
+        if held_out is None:
+            self.best_loss_ = min(curve, default=self.loss_)
+        else:
+            validation_curve.extend(result.validation_loss_curve)
+            self.validation_loss_curve_ = validation_curve
+            baseline = held_out.loss_of_mean()
+            self.validation_scores_ = [r_squared(loss, baseline) for loss in validation_curve]
+            self.best_validation_score_ = max(self.validation_scores_, default=None)
+        self._solver_state = None
+        if getattr(result, "state", None) is not None:
+            self._solver_state = {"solver": self.solver, **result.state}
+
+    # ---- attributes as a whole -----------------------------------------------------------
+
+    def _fitted_names(self) -> list[str]:
+        return [
+            name
+            for name in vars(self)
+            if name in PRIVATE_ATTRIBUTES or (name.endswith("_") and not name.startswith("_"))
+        ]
+
+    def _forget(self) -> None:
+        """Become unfitted."""
+        for name in self._fitted_names():
+            delattr(self, name)
+
+    @contextmanager
+    def _unchanged_on_error(self):
+        """Leave the estimator as it was if what runs inside raises."""
+        before = dict(vars(self))
+        try:
+            yield
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+
+def r_squared(loss: float, baseline: float) -> float:
+    """1 − loss/baseline; where the baseline is already exact, 1 for an exact loss, else 0."""
+    return 1 - loss / baseline if baseline > 0 else float(loss == 0)
+
+
+def _printer(n_before: int):
+    """A callback that prints each iteration, counted from ``n_before``."""
+
+    def show(iteration: OptimizeResult) -> None:
+        line = f"Iteration {n_before + iteration.nit}, loss = {iteration.fun:.8g}"
+        if "validation_loss" in iteration:
+            line += f", validation loss = {iteration.validation_loss:.8g}"
+        print(line)
+
+    return show

@@ -1,0 +1,75 @@
+"""Standard units: the scalers of features and targets, fitted block by block."""
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.sparsefuncs import min_max_axis
+
+from .blocks import MAX_ROWS, Rows, split
+
+
+def fit_scaler(rows: Rows, weights: NDArray | None) -> StandardScaler:
+    """A `StandardScaler` of the (weighted) rows, dense or CSR, in O(block) memory.
+
+    Each column is scaled by a power of two, which is exact, before its mean and variance
+    are taken, so that the variance neither overflows nor vanishes; and the mean of a
+    constant column is that constant, not an ulp beside it.
+    """
+    scaler = StandardScaler(with_mean=not rows.sparse)
+    if not rows.shape[1]:
+        return scaler
+    low, high = extremes(rows)
+    exponent = np.frexp(np.maximum(-low, high))[1]
+    for block, x in _blocks(rows):
+        if rows.sparse:
+            x.data = np.ldexp(x.data, -exponent[x.indices])
+        else:
+            x = np.ldexp(x, -exponent)
+        scaler.partial_fit(x, sample_weight=None if weights is None else weights[block])
+    scaler.with_mean = True  # of CSR rows too, which `Rows.fold` centres without filling them
+    with np.errstate(over="ignore"):
+        scaler.mean_ = np.where(low == high, low, np.ldexp(scaler.mean_, exponent))
+        scaler.scale_ = np.ldexp(scaler.scale_, exponent)
+        scaler.var_ = np.ldexp(scaler.var_, 2 * exponent)
+    return scaler
+
+
+def fit_range_scaler(rows: Rows) -> StandardScaler:
+    """A `StandardScaler` that takes the range of each column to [0.1, 0.9].
+
+    It maps y to ½ + (y − c)/s with c the middle of the range and s = range/0.8. Where the
+    range is a point, s is a power of two for which ½ is mapped back to that very point.
+    """
+    low, high = extremes(rows)
+    centre = low + (high - low) / 2
+    scale = (high - low) / 0.8
+    for j in np.flatnonzero(scale == 0):
+        scale[j] = np.ldexp(1.0, np.frexp(centre[j])[1])
+        while (centre[j] - scale[j] / 2) + scale[j] / 2 != centre[j]:
+            scale[j] /= 2
+    scaler = StandardScaler()
+    scaler.n_features_in_ = rows.shape[1]
+    scaler.n_samples_seen_ = rows.shape[0]
+    scaler.mean_, scaler.scale_ = centre - scale / 2, scale
+    with np.errstate(over="ignore"):
+        scaler.var_ = scale**2
+    return scaler
+
+
+def extremes(rows: Rows) -> tuple[NDArray, NDArray]:
+    """The least and the greatest value of each column."""
+    pairs = [
+        min_max_axis(x, axis=0) if rows.sparse else (x.min(axis=0), x.max(axis=0))
+        for _, x in _blocks(rows)
+    ]
+    low, high = zip(*pairs, strict=True)
+    return np.min(low, axis=0), np.max(high, axis=0)
+
+
+def _blocks(rows: Rows):
+    """The rows in float64, block by block."""
+    rows = Rows(rows.X, index=rows.index, dtype=np.float64)
+    buffer = np.empty((0 if rows.sparse else min(MAX_ROWS, rows.shape[0]), rows.shape[1]))
+    for block, n_rows in split(slice(0, rows.shape[0]), MAX_ROWS):
+        x = rows.read(block, buffer[:n_rows])
+        yield block, x

@@ -1,0 +1,6 @@
+"""Solvers: a flat objective and a starting point in, a `scipy.optimize.OptimizeResult` out."""
+
+from .lbfgs import minimize_lbfgs
+from .stochastic import minimize_adam, minimize_sgd
+
+__all__ = ["minimize_adam", "minimize_lbfgs", "minimize_sgd"]

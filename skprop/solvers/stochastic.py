@@ -1,0 +1,316 @@
+"""Stochastic gradient descent and Adam on mini-batches, in place on one flat vector."""
+
+import copy
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import OptimizeResult
+from sklearn.utils import check_random_state, gen_batches
+
+from .progress import Callback, Progress
+
+CONVERGED, LIMIT, DIVERGED, CALLBACK = 0, 1, 2, 99
+SMALLEST_LEARNING_RATE = 1e-6  # where learning_rate="adaptive" ends
+
+
+def minimize_sgd(
+    objective,
+    theta0: ArrayLike,
+    *,
+    batch_size: int | str = "auto",
+    learning_rate: str = "constant",
+    learning_rate_init: float = 0.01,
+    power_t: float = 0.5,
+    momentum: float = 0.9,
+    nesterovs_momentum: bool = True,
+    shuffle: bool = True,
+    random_state=None,
+    tol: float = 1e-4,
+    n_iter_no_change: int = 20,
+    max_iter: int = 1000,
+    validation_loss: Callable[[NDArray], float] | None = None,
+    callback: Callback | None = None,
+    state: dict | None = None,
+) -> OptimizeResult:
+    """Minimise a sum over rows by stochastic gradient descent with momentum.
+
+    At step t, with the gradient g of a mini-batch and the learning rate η_t,
+
+        v ← μ v − η_t g,    θ ← θ + v             (momentum)
+                            θ ← θ + μ v − η_t g   (Nesterov)
+
+    Parameters
+    ----------
+    objective : MLPObjective
+        Or anything with ``n_samples``, ``loss(theta)`` and ``objective(theta, rows)`` ->
+        (loss, a gradient that may be overwritten); ``rows`` is a slice or an array of int.
+    theta0 : array-like of shape (P,)
+        Where to start; it is not changed. Ignored where ``state`` is given.
+    batch_size : int or "auto", default="auto"
+        Rows of a mini-batch; "auto" is min(200, n_samples).
+    learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
+        "constant": η_t = η_0. "invscaling": η_t = η_0 / t^power_t with t the number of the
+        step, as in `SGDRegressor`. "adaptive": η is divided by 5 whenever the run stalls, and
+        the run ends when it falls to 1e-6.
+    learning_rate_init : float, default=0.01
+        η_0.
+    power_t : float, default=0.5
+    momentum : float, default=0.9
+        μ.
+    nesterovs_momentum : bool, default=True
+    shuffle : bool, default=True
+        Visit the rows in a new order in every epoch. (A single batch is never shuffled.)
+    random_state : int, RandomState instance or None, default=None
+        Seeds the orders.
+    tol : float, default=1e-4
+        The least improvement of the loss of an epoch, or of ``validation_loss``, that counts.
+    n_iter_no_change : int, default=20
+        So many epochs in a row without such an improvement are a stall, and end the run.
+    max_iter : int, default=1000
+        The most epochs.
+    validation_loss : callable θ -> float, optional
+        Evaluated at every epoch; the θ at which it was least is the result.
+    callback : callable, optional
+        Called after every epoch with an `OptimizeResult` of ``x`` (a copy), ``fun`` and
+        ``nit``; ends the run by raising StopIteration.
+    state : dict, optional
+        ``result.state`` of an earlier run: this one continues it to the last bit.
+
+    Returns
+    -------
+    OptimizeResult
+        ``x``, ``fun`` (the loss over all rows there), ``nit`` (epochs of this run), ``nfev``
+        (mini-batches), ``success``, ``status`` (0: the loss stalled, 1: max_iter was reached,
+        2: the loss became infinite or NaN, 99: the callback stopped the run), ``message``,
+        ``loss_curve`` (the running mean of the loss over each epoch, from the first run on),
+        ``state`` and, if asked for, ``validation_loss_curve``.
+
+    References
+    ----------
+    I. Sutskever, J. Martens, G. Dahl and G. Hinton, "On the importance of initialization and
+    momentum in deep learning", ICML 2013, eqs. 1-4 and, for the form of Nesterov's momentum
+    used here, Y. Bengio et al., "Advances in optimizing recurrent networks", ICASSP 2013,
+    eq. 7.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprop import MLPObjective, minimize_sgd
+    >>> x = np.linspace(-1, 1, 500)
+    >>> objective = MLPObjective(x[:, None], np.sin(3 * x), hidden_layer_sizes=20)
+    >>> theta0 = objective.initial_theta(random_state=0)
+    >>> result = minimize_sgd(
+    ...     objective, theta0, batch_size=50, learning_rate_init=0.1, random_state=0
+    ... )
+    >>> bool(result.fun < 0.1 * objective.loss(theta0))
+    True
+    """
+    if learning_rate not in ("constant", "invscaling", "adaptive"):
+        raise ValueError(
+            f"learning_rate={learning_rate!r}; it is 'constant', 'invscaling' or 'adaptive'."
+        )
+
+    def step(theta, g, state):
+        (v,) = state["moments"]
+        eta = state["learning_rate"]
+        if learning_rate == "invscaling":
+            eta *= state["n_steps"] ** -power_t
+        g *= eta
+        v *= momentum
+        v -= g  # v ← μ v − η g
+        if nesterovs_momentum:
+            theta -= g
+            np.multiply(v, momentum, out=g)
+            theta += g  # θ ← θ + μ v − η g
+        else:
+            theta += v  # θ ← θ + v
+
+    return _minimize(
+        objective,
+        theta0,
+        step,
+        n_moments=1,
+        batch_size=batch_size,
+        learning_rate_init=learning_rate_init,
+        adaptive=learning_rate == "adaptive",
+        shuffle=shuffle,
+        random_state=random_state,
+        max_iter=max_iter,
+        progress=Progress(tol, n_iter_no_change, validation_loss, callback),
+        state=state,
+    )
+
+
+def minimize_adam(
+    objective,
+    theta0: ArrayLike,
+    *,
+    batch_size: int | str = "auto",
+    learning_rate_init: float = 0.01,
+    beta_1: float = 0.9,
+    beta_2: float = 0.999,
+    epsilon: float = 1e-8,
+    shuffle: bool = True,
+    random_state=None,
+    tol: float = 1e-4,
+    n_iter_no_change: int = 20,
+    max_iter: int = 1000,
+    validation_loss: Callable[[NDArray], float] | None = None,
+    callback: Callback | None = None,
+    state: dict | None = None,
+) -> OptimizeResult:
+    """Minimise a sum over rows by Adam.
+
+    At step t, with the gradient g of a mini-batch,
+
+        m ← β_1 m + (1 − β_1) g,    v ← β_2 v + (1 − β_2) g²
+        θ ← θ − η √(1 − β_2^t)/(1 − β_1^t) · m / (√v + ε)
+
+    Parameters
+    ----------
+    objective, theta0, batch_size, shuffle, random_state, tol, n_iter_no_change, max_iter, \
+validation_loss, callback, state
+        As in `minimize_sgd`.
+    learning_rate_init : float, default=0.01
+        η.
+    beta_1, beta_2 : float, default=0.9 and 0.999
+        Decay of the two averages, in [0, 1).
+    epsilon : float, default=1e-8
+        ε.
+
+    Returns
+    -------
+    OptimizeResult
+        As of `minimize_sgd`.
+
+    References
+    ----------
+    D. P. Kingma and J. Ba, "Adam: a method for stochastic optimization", ICLR 2015,
+    algorithm 1 in the order of computation given at the end of its section 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skprop import MLPObjective, minimize_adam
+    >>> x = np.linspace(-1, 1, 500)
+    >>> objective = MLPObjective(x[:, None], np.sin(3 * x), hidden_layer_sizes=20)
+    >>> theta0 = objective.initial_theta(random_state=0)
+    >>> first = minimize_adam(objective, theta0, max_iter=5, random_state=0)
+    >>> then = minimize_adam(objective, None, max_iter=5, state=first.state)
+    >>> once = minimize_adam(objective, theta0, max_iter=10, random_state=0)
+    >>> bool((then.x == once.x).all())
+    True
+    """
+
+    def step(theta, g, state):
+        m, v = state["moments"]
+        t = state["n_steps"]
+        m *= beta_1
+        np.multiply(g, 1 - beta_1, out=scratch)
+        m += scratch  # m ← β_1 m + (1 − β_1) g
+        v *= beta_2
+        g *= g
+        g *= 1 - beta_2
+        v += g  # v ← β_2 v + (1 − β_2) g²
+        np.sqrt(v, out=g)
+        g += epsilon
+        np.divide(m, g, out=g)
+        g *= state["learning_rate"] * math.sqrt(1 - beta_2**t) / (1 - beta_1**t)
+        theta -= g  # θ ← θ − η_t m / (√v + ε)
+
+    scratch = np.empty_like(state["theta"] if state is not None else np.asarray(theta0))
+    return _minimize(
+        objective,
+        theta0,
+        step,
+        n_moments=2,
+        batch_size=batch_size,
+        learning_rate_init=learning_rate_init,
+        adaptive=False,
+        shuffle=shuffle,
+        random_state=random_state,
+        max_iter=max_iter,
+        progress=Progress(tol, n_iter_no_change, validation_loss, callback),
+        state=state,
+    )
+
+
+def _minimize(
+    objective, theta0, step, *, n_moments, batch_size, learning_rate_init, adaptive, shuffle,
+    random_state, max_iter, progress, state,
+):  # fmt: skip
+    """Epochs of mini-batches; ``step(theta, gradient, state)`` consumes each gradient."""
+    n = objective.n_samples
+    batch_size = min(200 if batch_size == "auto" else batch_size, n)
+    if state is None:
+        state = {
+            "theta": np.array(theta0),
+            "moments": [np.zeros_like(theta0) for _ in range(n_moments)],
+            "n_steps": 0,
+            "n_epochs": 0,
+            "learning_rate_scale": 1.0,
+            "seed": check_random_state(random_state).randint(np.iinfo(np.int32).max),
+        }
+    else:
+        state = copy.deepcopy(state)
+        progress.resume(state)
+    theta = state["theta"]
+    start, first_step = theta.copy(), state["n_steps"]
+
+    status, message = LIMIT, f"The limit max_iter={max_iter} was reached."
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(max_iter):
+            state["learning_rate"] = learning_rate_init * state["learning_rate_scale"]
+            order = _epoch_order(n, batch_size, shuffle, state)
+            loss = 0.0
+            for batch in gen_batches(n, batch_size):
+                rows = batch if order is None else order[batch]
+                batch_loss, g = objective(theta, rows)
+                if not math.isfinite(batch_loss + float(np.dot(g, g))):
+                    status = DIVERGED
+                    break
+                state["n_steps"] += 1
+                step(theta, g, state)
+                loss += batch_loss * (batch.stop - batch.start) / n
+            if status == DIVERGED:
+                message = (
+                    "The loss or its gradient became infinite or NaN: "
+                    f"learning_rate_init={learning_rate_init:g} is too large."
+                )
+                break
+            state["n_epochs"] += 1
+            try:
+                progress.record(theta, loss)
+            except StopIteration:
+                status, message = CALLBACK, "The callback stopped the run."
+                break
+            if progress.stalled:
+                if not adaptive or state["learning_rate"] <= SMALLEST_LEARNING_RATE:
+                    status, message = CONVERGED, progress.stall_message
+                    break
+                state["learning_rate_scale"] /= 5
+                progress.n_stalled = 0
+
+    state |= progress.state()
+    best = start if progress.best_theta is None else progress.best_theta
+    x = best.copy() if progress.validation_loss is not None or status == DIVERGED else theta.copy()
+    return OptimizeResult(
+        x=x,
+        fun=objective.loss(x),
+        nit=len(progress.loss_curve),
+        nfev=state["n_steps"] - first_step,
+        success=status == CONVERGED,
+        status=status,
+        message=message,
+        state=None if status == DIVERGED else state,
+        **progress.curves(),
+    )
+
+
+def _epoch_order(n_samples, batch_size, shuffle, state) -> NDArray | None:
+    """The order of the rows in this epoch: a function of the seed and the epoch's number."""
+    if not shuffle or batch_size == n_samples:
+        return None
+    return np.random.default_rng([state["seed"], state["n_epochs"]]).permutation(n_samples)

@@ -1,0 +1,45 @@
+"""scikit-learn's own checks, whole, for every form of the estimator."""
+
+import pytest
+import scipy.optimize
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from skprop import MLPSigmoidRegressor
+
+
+def scipy_solver(objective, theta0):
+    return scipy.optimize.minimize(
+        objective, theta0, jac=True, method="L-BFGS-B", options={"gtol": 1e-4, "maxiter": 1000}
+    )
+
+
+ESTIMATORS = [
+    MLPSigmoidRegressor(),
+    MLPSigmoidRegressor(solver="sgd"),
+    MLPSigmoidRegressor(solver="adam"),
+    MLPSigmoidRegressor(solver=scipy_solver),
+    MLPSigmoidRegressor(hidden_layer_sizes=(5, 3)),
+    MLPSigmoidRegressor(hidden_layer_sizes=()),
+    MLPSigmoidRegressor(output_activation="sigmoid"),
+    MLPSigmoidRegressor(standardize=False),
+    MLPSigmoidRegressor(warm_start=True),
+    MLPSigmoidRegressor(solver="sgd", learning_rate="adaptive"),
+    MLPSigmoidRegressor(early_stopping=True),
+    MLPSigmoidRegressor(early_stopping=True, solver="adam"),
+]
+
+
+def expected_failed_checks(estimator):
+    if not estimator.early_stopping:
+        return {}
+    reason = "the rows held out are drawn by number: repeating rows draws others"
+    return {
+        "check_sample_weight_equivalence_on_dense_data": reason,
+        "check_sample_weight_equivalence_on_sparse_data": reason,
+    }
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failed_checks)
+def test_scikit_learn_check(estimator, check):
+    check(estimator)
