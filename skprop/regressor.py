@@ -23,7 +23,7 @@ from .compat import Interval, InvalidParameterError, StrOptions
 from .layout import Layout, checked_theta, hidden_sizes
 from .objective import FLOATS, MLPObjective, checked_weights, network_output
 from .scaling import fit_range_scaler, fit_scaler
-from .solvers import minimize_adam, minimize_lbfgs, minimize_sgd
+from .solvers import LIMIT, minimize_adam, minimize_lbfgs, minimize_sgd
 
 # An L-BFGS iteration opens about one new direction, as one more parameter would. It must
 # raise the Gaussian log-likelihood, -N/2 ln(loss) with N = n_samples × n_outputs, by this
@@ -31,9 +31,10 @@ from .solvers import minimize_adam, minimize_lbfgs, minimize_sgd
 LOG_LIKELIHOOD_PER_ITERATION = 1.5
 
 
-STOCHASTIC = ("batch_size", "learning_rate_init", "shuffle", "tol", "n_iter_no_change")
+COMMON = ("tol", "n_iter_no_change", "max_iter")
+STOCHASTIC = (*COMMON, "batch_size", "learning_rate_init", "shuffle")
 SOLVERS = {  # the function of each, and the parameters handed on to it
-    "lbfgs": (minimize_lbfgs, ("tol", "n_iter_no_change", "max_fun")),
+    "lbfgs": (minimize_lbfgs, (*COMMON, "max_fun")),
     "sgd": (
         minimize_sgd,
         (*STOCHASTIC, "learning_rate", "power_t", "momentum", "nesterovs_momentum"),
@@ -330,7 +331,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             validation = self._validation_arguments(X_val, y_val, sample_weight_val)
             warm = self.warm_start and hasattr(self, "theta_")
             objective, theta0, held_out = self._prepare(X, y, sample_weight, warm, validation)
-            self._solve(objective, theta0, held_out, self.max_iter)
+            self._solve(objective, theta0, held_out)
         return self
 
     @available_if(_is_incremental)
@@ -362,7 +363,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             self._check_parameters()
             warm = hasattr(self, "theta_")
             objective, theta0, _ = self._prepare(X, y, sample_weight, warm, in_memory=False)
-            self._solve(objective, theta0, None, max_iter=1)
+            self._solve(objective, theta0, None, one_epoch=True)
         return self
 
     def make_objective(
@@ -665,46 +666,47 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             sample_weight=data.weight,
         )
 
-    def _solve(self, objective, theta0, held_out, max_iter) -> None:
+    def _solve(self, objective, theta0, held_out, *, one_epoch: bool = False) -> None:
         """Run the solver and keep what it found."""
-        state = getattr(self, "_solver_state", None)
-        if state is not None and state["solver"] != self.solver:
-            state = None
         if callable(self.solver):
-            result = self.solver(objective, theta0.copy())
+            self._keep(self.solver(objective, theta0.copy()), objective)
+            return
+        minimizer, names = SOLVERS[self.solver]
+        options = {name: getattr(self, name) for name in names}
+        if one_epoch:
+            options["max_iter"] = 1
+        if held_out is not None:
+            options["validation_loss"] = held_out.loss
+        if self.solver == "lbfgs":
+            resumed = self._is_continued(objective)
+            if held_out is None:
+                options["min_decay"] = self._decay_of_noise(objective)
+            if resumed:
+                options["loss_curve"] = self.loss_curve_
         else:
-            minimizer, names = SOLVERS[self.solver]
-            options = {name: getattr(self, name) for name in names}
-            if self.solver == "lbfgs":
-                options["min_decay"] = (
-                    0.0 if held_out is not None else self._decay_of_noise(objective)
-                )
-            else:
-                options |= {"random_state": self._seed, "state": state}
-            if held_out is not None:
-                options["validation_loss"] = held_out.loss
-            if self.verbose:
-                options["callback"] = _printer(0 if state is None else self.n_iter_)
-            result = minimizer(objective, theta0, max_iter=max_iter, **options)
+            state = getattr(self, "_solver_state", None)
+            resumed = state is not None and state["solver"] == self.solver
+            options |= {"random_state": self._seed, "state": state if resumed else None}
+        if self.verbose:
+            options["callback"] = _printer(self.n_iter_ if resumed else 0)
+        result = minimizer(objective, theta0, **options)
         # Before anything is kept: where warnings are errors, this one undoes the fit.
-        if not getattr(result, "success", True) and not (max_iter == 1 < self.max_iter):
-            self._warn(result)
-        self._keep(result, objective, held_out, resumed=state is not None)
+        if not result.success and not (one_epoch and result.status == LIMIT):
+            remedy = " Raise max_iter or tol, or use early_stopping." * (result.status == LIMIT)
+            warnings.warn(result.message + remedy, ConvergenceWarning, stacklevel=3)
+        self._keep(result, objective, held_out, resumed)
+
+    def _is_continued(self, objective: MLPObjective) -> bool:
+        """Whether a warm start under L-BFGS goes on with the same problem, to the last bit."""
+        curve = getattr(self, "loss_curve_", None)
+        return bool(curve) and objective.loss(self.theta_) == curve[-1]
 
     def _decay_of_noise(self, objective: MLPObjective) -> float:
         """The decay of ln(loss) an iteration below which L-BFGS is taken to fit noise."""
         n_observations = max(objective.n_samples, objective.total_weight) * self.n_outputs_
         return 2 * LOG_LIKELIHOOD_PER_ITERATION * (self.tol / 1e-4) / n_observations
 
-    def _warn(self, result: OptimizeResult) -> None:
-        remedy = {
-            1: " Raise max_iter or tol, or use early_stopping.",
-            2: " Set standardize=True, or use float64." if self.solver == "lbfgs" else "",
-        }.get(getattr(result, "status", None), "")
-        message = getattr(result, "message", "The solver did not converge.")
-        warnings.warn(f"{message}{remedy}", ConvergenceWarning, stacklevel=4)
-
-    def _keep(self, result: OptimizeResult, objective: MLPObjective, held_out, resumed: bool):
+    def _keep(self, result, objective: MLPObjective, held_out=None, resumed=False) -> None:
         """Set the fitted attributes; of the result of a callable solver only x is required."""
         built_in = not callable(self.solver)
         theta = checked_theta(result.x, objective.layout, objective.dtype)

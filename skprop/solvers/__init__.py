@@ -1,6 +1,15 @@
 """Solvers: a flat objective and a starting point in, a `scipy.optimize.OptimizeResult` out."""
 
 from .lbfgs import minimize_lbfgs
+from .progress import CALLBACK, CONVERGED, FAILED, LIMIT
 from .stochastic import minimize_adam, minimize_sgd
 
-__all__ = ["minimize_adam", "minimize_lbfgs", "minimize_sgd"]
+__all__ = [
+    "CALLBACK",
+    "CONVERGED",
+    "FAILED",
+    "LIMIT",
+    "minimize_adam",
+    "minimize_lbfgs",
+    "minimize_sgd",
+]

@@ -1,14 +1,12 @@
 """L-BFGS, SciPy's implementation, in the dtype of the objective and with a record of the run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult, minimize
 
-from .progress import Callback, Progress
-
-CONVERGED, LIMIT, CALLBACK = 0, 1, 99  # SciPy's codes; 2 is a failed line search
+from .progress import CONVERGED, LIMIT, Callback, Progress
 
 
 def minimize_lbfgs(
@@ -20,6 +18,7 @@ def minimize_lbfgs(
     n_iter_no_change: int = 20,
     max_iter: int = 1000,
     max_fun: int = 15000,
+    loss_curve: Sequence[float] = (),
     validation_loss: Callable[[NDArray], float] | None = None,
     callback: Callback | None = None,
 ) -> OptimizeResult:
@@ -36,12 +35,15 @@ def minimize_lbfgs(
         the least improvement of that loss.
     min_decay : float, default=0.0
         Stop when, over the last ``n_iter_no_change`` iterations, ln(loss) fell by less than
-        this an iteration. 0 never stops a run.
+        this an iteration. At 0 it never does.
     n_iter_no_change : int, default=20
         The length of that window; with a ``validation_loss``, the number of iterations in a
         row without improvement that end the run.
     max_iter, max_fun : int, default=1000 and 15000
         The most iterations and evaluations.
+    loss_curve : sequence of float, optional
+        That of an earlier run on the same objective which ended at ``theta0``: ``min_decay`` looks
+        back on it, so a run that it ended stays ended.
     validation_loss : callable θ -> float, optional
         Evaluated at every iteration; the θ at which it was least is the result.
     callback : callable, optional
@@ -74,64 +76,73 @@ def minimize_lbfgs(
     True
     """
     theta0 = np.asarray(theta0)
-    dtype = theta0.dtype if theta0.dtype == np.float32 else np.dtype(np.float64)
-    progress = Progress(tol, n_iter_no_change, validation_loss, callback)
-    reason, stopped_by_callback = "", False
+    dtype = np.dtype(np.float32 if theta0.dtype == np.float32 else np.float64)
+    progress = Progress(
+        n_iter_no_change,
+        tol=-np.inf if validation_loss is None else tol,
+        min_decay=min_decay,
+        earlier_losses=loss_curve,
+        validation_loss=validation_loss,
+        callback=callback,
+    )
+
+    if progress.has_ended():  # by what came before
+        return OptimizeResult(
+            x=theta0.astype(dtype),
+            fun=objective(theta0.astype(dtype))[0],
+            nit=0,
+            nfev=1,
+            success=True,
+            status=progress.status,
+            message=progress.message,
+            **progress.curves(),
+        )
 
     def value_and_gradient(theta: NDArray):
         loss, gradient = objective(theta.astype(dtype))  # a copy: SciPy goes on writing into θ
         return loss, gradient.astype(np.float64, copy=False)
 
-    def each_iteration(intermediate_result: OptimizeResult):
-        nonlocal reason, stopped_by_callback
-        try:
-            progress.record(intermediate_result.x.astype(dtype), intermediate_result.fun)
-        except StopIteration:
-            reason, stopped_by_callback = "The callback stopped the run.", True
-            raise
-        if validation_loss is not None and progress.stalled:
-            reason = progress.stall_message
-        elif progress.decay() < min_decay:
-            reason = (
-                f"Over the last {n_iter_no_change} iterations the loss fell by less than "
-                f"{min_decay:.2g} of itself an iteration."
-            )
-        if reason:
+    def each_iteration(intermediate_result: OptimizeResult) -> None:
+        if progress.record(intermediate_result.x.astype(dtype), intermediate_result.fun):
             raise StopIteration
 
     found = minimize(
         value_and_gradient,
-        theta0.astype(np.float64),
+        theta0,
         jac=True,
         method="L-BFGS-B",
         callback=each_iteration,
-        options={"gtol": tol, "ftol": 0.0, "maxiter": max_iter, "maxfun": max_fun, "maxls": 50},
+        options={
+            "gtol": tol,
+            "ftol": 0.0,
+            "maxiter": max_iter,
+            "maxfun": max_fun,
+            "maxls": 50,
+        },
     )
-    result = OptimizeResult(
-        x=found.x.astype(dtype),
-        fun=float(found.fun),
-        nit=found.nit,
-        nfev=found.nfev,
-        status=found.status,
-        **progress.curves(),
-    )
+    x, fun = found.x.astype(dtype), float(found.fun)
     if validation_loss is not None and progress.best_theta is not None:
-        result.x = progress.best_theta
-        result.fun = progress.loss_curve[progress.best_iteration]
-    if reason:
-        result.status = CALLBACK if stopped_by_callback else CONVERGED
-        result.message = reason
-    elif found.status == CONVERGED:
-        largest = float(np.abs(found.jac).max())
-        result.message = (
-            f"The largest entry of the gradient, {largest:.2g}, is at most tol={tol:g}."
+        x, fun = progress.best_theta, progress.loss_curve[progress.best_iteration]
+    status, message = found.status, "The line search found no lower loss in this precision."
+    if progress.status is not None:
+        status, message = progress.status, progress.message
+    elif status == LIMIT:
+        limit = f"max_iter={max_iter}" if found.nit >= max_iter else f"max_fun={max_fun}"
+        message = f"The limit {limit} was reached."
+    elif status == CONVERGED:
+        largest = np.abs(found.jac).max(initial=0.0)
+        message = (
+            f"The largest entry of the gradient, {largest:.1e}, is within tol={tol:g}."
             if largest <= tol
             else "The loss no longer changes in this precision."
         )
-    elif found.status == LIMIT:
-        limit = f"max_iter={max_iter}" if found.nit >= max_iter else f"max_fun={max_fun}"
-        result.message = f"The limit {limit} was reached."
-    else:
-        result.message = "The line search found no lower loss: rounding errors outweigh the slope."
-    result.success = result.status == CONVERGED
-    return result
+    return OptimizeResult(
+        x=x,
+        fun=fun,
+        nit=found.nit,
+        nfev=found.nfev,
+        success=status == CONVERGED,
+        status=status,
+        message=message,
+        **progress.curves(),
+    )

@@ -9,9 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult
 from sklearn.utils import check_random_state, gen_batches
 
-from .progress import Callback, Progress
+from .progress import CONVERGED, FAILED, LIMIT, Callback, Progress
 
-CONVERGED, LIMIT, DIVERGED, CALLBACK = 0, 1, 2, 99
 SMALLEST_LEARNING_RATE = 1e-6  # where learning_rate="adaptive" ends
 
 
@@ -138,7 +137,9 @@ def minimize_sgd(
         shuffle=shuffle,
         random_state=random_state,
         max_iter=max_iter,
-        progress=Progress(tol, n_iter_no_change, validation_loss, callback),
+        progress=Progress(
+            n_iter_no_change, tol=tol, validation_loss=validation_loss, callback=callback
+        ),
         state=state,
     )
 
@@ -232,7 +233,9 @@ validation_loss, callback, state
         shuffle=shuffle,
         random_state=random_state,
         max_iter=max_iter,
-        progress=Progress(tol, n_iter_no_change, validation_loss, callback),
+        progress=Progress(
+            n_iter_no_change, tol=tol, validation_loss=validation_loss, callback=callback
+        ),
         state=state,
     )
 
@@ -269,33 +272,30 @@ def _minimize(
                 rows = batch if order is None else order[batch]
                 batch_loss, g = objective(theta, rows)
                 if not math.isfinite(batch_loss + float(np.dot(g, g))):
-                    status = DIVERGED
+                    status = FAILED
                     break
                 state["n_steps"] += 1
                 step(theta, g, state)
                 loss += batch_loss * (batch.stop - batch.start) / n
-            if status == DIVERGED:
+            if status == FAILED:
                 message = (
                     "The loss or its gradient became infinite or NaN: "
                     f"learning_rate_init={learning_rate_init:g} is too large."
                 )
                 break
             state["n_epochs"] += 1
-            try:
-                progress.record(theta, loss)
-            except StopIteration:
-                status, message = CALLBACK, "The callback stopped the run."
-                break
-            if progress.stalled:
-                if not adaptive or state["learning_rate"] <= SMALLEST_LEARNING_RATE:
-                    status, message = CONVERGED, progress.stall_message
+            if progress.record(theta, loss):
+                stalled = progress.status == CONVERGED
+                if stalled and adaptive and state["learning_rate"] > SMALLEST_LEARNING_RATE:
+                    state["learning_rate_scale"] /= 5
+                    progress.go_on()
+                else:
+                    status, message = progress.status, progress.message
                     break
-                state["learning_rate_scale"] /= 5
-                progress.n_stalled = 0
 
     state |= progress.state()
     best = start if progress.best_theta is None else progress.best_theta
-    x = best.copy() if progress.validation_loss is not None or status == DIVERGED else theta.copy()
+    x = best.copy() if progress.validation_loss is not None or status == FAILED else theta.copy()
     return OptimizeResult(
         x=x,
         fun=objective.loss(x),
@@ -304,7 +304,7 @@ def _minimize(
         success=status == CONVERGED,
         status=status,
         message=message,
-        state=None if status == DIVERGED else state,
+        state=None if status == FAILED else state,
         **progress.curves(),
     )
 
