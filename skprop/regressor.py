@@ -141,7 +141,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Decay of the averages of "adam", in [0, 1).
     epsilon : float, default=1e-8
         ε of "adam".
-    n_iter_no_change : int, default=20
+    n_iter_no_change : int, default=30
         Over so many iterations or epochs a lack of progress is judged.
     max_fun : int, default=15000
         The most evaluations of "lbfgs".
@@ -259,7 +259,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
-        n_iter_no_change: int = 20,
+        n_iter_no_change: int = 30,
         max_fun: int = 15000,
         standardize: bool = True,
     ):

@@ -1,0 +1,73 @@
+"""The problems over which every derivative is tested."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import reference
+from sklearn.datasets import load_diabetes
+
+from skprop import MLPObjective
+
+HIDDEN = {0: (), 1: (4,), 2: (4, 3), 3: (4, 3, 2)}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Data, weights (a zero among them), a penalty, and a θ to evaluate at."""
+
+    X: np.ndarray
+    y: np.ndarray
+    w: np.ndarray
+    alpha: float
+    hidden: tuple
+    output_activation: str
+    theta: np.ndarray
+
+    @property
+    def sizes(self):
+        return (self.X.shape[1], *self.hidden, self.y.shape[1])
+
+    def objective(self, dtype=np.float64, **changes):
+        arguments = {
+            "X": self.X.astype(dtype),
+            "y": self.y.astype(dtype),
+            "hidden_layer_sizes": self.hidden,
+            "output_activation": self.output_activation,
+            "alpha": self.alpha,
+            "sample_weight": self.w,
+        }
+        arguments |= changes
+        return MLPObjective(arguments.pop("X"), arguments.pop("y"), **arguments)
+
+    @property
+    def definition(self):
+        """The arguments of `reference.loss` after θ."""
+        return self.X, self.y, self.w, self.alpha, self.sizes, self.output_activation
+
+
+def make_problem(depth, n_outputs, output_activation, n_samples=9, n_features=3):
+    rng = np.random.default_rng([depth, n_outputs, output_activation == "sigmoid"])
+    X = rng.normal(size=(n_samples, n_features))
+    y = rng.normal(size=(n_samples, n_outputs))
+    w = rng.uniform(0.2, 3.0, n_samples)
+    w[2] = 0.0
+    sizes = (n_features, *HIDDEN[depth], n_outputs)
+    n_params = sum((a + 1) * b for a, b in itertools.pairwise(sizes))
+    theta = rng.normal(scale=0.5, size=n_params)
+    assert reference.largest_input(theta, X, sizes) <= 5
+    return Problem(X, y, w, 0.3, HIDDEN[depth], output_activation, theta)
+
+
+@pytest.fixture(
+    params=itertools.product(HIDDEN, (1, 2), ("identity", "sigmoid")),
+    ids=lambda p: f"depth{p[0]}-outputs{p[1]}-{p[2]}",
+)
+def problem(request):
+    return make_problem(*request.param)
+
+
+@pytest.fixture(scope="session")
+def diabetes():
+    return load_diabetes(return_X_y=True)

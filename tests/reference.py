@@ -1,0 +1,68 @@
+"""The definition of the loss, one sample at a time, and its complex-step derivative.
+
+Slow and obvious on purpose: nothing here knows backpropagation, and no derivative is
+written down. The complex step Im L(θ + ih e_k)/h has no cancellation, so it is exact to
+rounding at any small h (W. Squire and G. Trapp, SIAM Review 40 (1998), 110-112).
+"""
+
+import itertools
+
+import numpy as np
+
+
+def sigma(z):
+    """1/(1 + e^{-z}) for complex z, without overflow at either end."""
+    negative = np.real(z) < 0
+    e = np.exp(np.where(negative, z, -z))
+    return np.where(negative, e / (1 + e), 1 / (1 + e))
+
+
+def unpack(theta, sizes):
+    """[(A_0, b_0), …] by the definition of the order of θ."""
+    params, start = [], 0
+    for d_in, d_out in itertools.pairwise(sizes):
+        A = theta[start : start + d_in * d_out].reshape(d_in, d_out)
+        b = theta[start + d_in * d_out : start + d_in * d_out + d_out]
+        params.append((A, b))
+        start += d_in * d_out + d_out
+    assert start == len(theta)
+    return params
+
+
+def output(theta, x, sizes, output_activation):
+    """f_K(θ, x) for one sample x."""
+    f, K = x, len(sizes) - 1
+    for i, (A, b) in enumerate(unpack(theta, sizes), start=1):
+        z = f @ A + b
+        f = sigma(z) if i < K or output_activation == "sigmoid" else z
+    return f
+
+
+def largest_input(theta, X, sizes):
+    """The largest |z| of any unit, to show that a test stays where σ is accurate."""
+    f, largest = X, 0.0
+    for A, b in unpack(theta, sizes):
+        z = f @ A + b
+        largest = max(largest, np.abs(z).max())
+        f = sigma(z)
+    return largest
+
+
+def loss(theta, X, y, w, alpha, sizes, output_activation):
+    """L(θ) = 1/(2 Σ w) [Σ_s w_s ‖f_K(x_s) − y_s‖² + α Σ_i ‖A_i‖²]; y of shape (n, d_K)."""
+    data = sum(
+        w_s * np.sum((output(theta, x_s, sizes, output_activation) - y_s) ** 2)
+        for x_s, y_s, w_s in zip(X, y, w, strict=True)
+    )
+    penalty = sum(np.sum(A**2) for A, _ in unpack(theta, sizes))
+    return (data + alpha * penalty) / (2 * np.sum(w))
+
+
+def gradient(theta, *problem, h=1e-30):
+    """∂L/∂θ by the complex step."""
+    g = np.empty(len(theta))
+    for k in range(len(theta)):
+        shifted = theta.astype(complex)
+        shifted[k] += 1j * h
+        g[k] = loss(shifted, *problem).imag / h
+    return g

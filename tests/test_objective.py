@@ -1,0 +1,314 @@
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import reference
+from conftest import make_problem
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import optimize, sparse
+from sklearn.linear_model import Ridge
+
+from skprop import MLPObjective
+from skprop.layout import Layout
+
+
+def assert_close_per_array(gradient, expected, sizes, tolerance):
+    """|g − g_ref| ≤ tolerance · max|g_ref|, for each A_i and each b_i by itself."""
+    layout = Layout(sizes)
+    for ours, theirs in zip(layout.views(gradient), layout.views(expected), strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * np.abs(b).max())
+
+
+# ---- against the definition ------------------------------------------------------------
+
+
+def test_loss_is_the_definition(problem):
+    expected = reference.loss(problem.theta, *problem.definition)
+    assert problem.objective()(problem.theta)[0] == pytest.approx(expected, rel=1e-14)
+    assert problem.objective().loss(problem.theta) == pytest.approx(expected, rel=1e-14)
+
+
+def test_gradient_is_the_complex_step_derivative(problem):
+    expected = reference.gradient(problem.theta, *problem.definition)
+    gradient = problem.objective()(problem.theta)[1]
+    assert_close_per_array(gradient, expected, problem.sizes, 1e-12)
+    np.testing.assert_array_equal(problem.objective().gradient(problem.theta), gradient)
+
+
+def test_float32_gradient_is_within_1e_4_of_the_float64_one(problem):
+    gradient64 = problem.objective()(problem.theta)[1]
+    loss, gradient32 = problem.objective(np.float32)(problem.theta.astype(np.float32))
+    assert gradient32.dtype == np.float32
+    assert type(loss) is float
+    assert_close_per_array(gradient32, gradient64, problem.sizes, 1e-4)
+
+
+def test_prediction_is_the_definition(problem):
+    expected = [
+        reference.output(problem.theta, x, problem.sizes, problem.output_activation)
+        for x in problem.X
+    ]
+    predicted = problem.objective().predict(problem.theta, problem.X)
+    np.testing.assert_allclose(predicted, expected, rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("rows", [slice(1, 8, 2), [5, 0, 5, 2], [-1, -9], slice(None)])
+def test_a_subset_is_the_formula_for_it(problem, rows):
+    """L_B = n/(2 n_B W) Σ_B w ‖f − y‖² + α/(2W) Σ ‖A‖², and its gradient."""
+    X, y, w, alpha, *network = problem.definition
+    n, n_B, W = len(X), len(X[rows]), w.sum()
+
+    def subset_loss(theta):
+        data = sum(
+            w_s * np.sum((reference.output(theta, x, *network) - y_s) ** 2)
+            for x, y_s, w_s in zip(X[rows], y[rows], w[rows], strict=True)
+        )
+        penalty = sum(np.sum(A**2) for A, _ in reference.unpack(theta, network[0]))
+        return n / (2 * n_B * W) * data + alpha / (2 * W) * penalty
+
+    step = 1e-30j * np.eye(len(problem.theta))
+    expected = np.array([subset_loss(problem.theta + e).imag for e in step]) / 1e-30
+    loss, gradient = problem.objective()(problem.theta, rows)
+    assert loss == pytest.approx(subset_loss(problem.theta), rel=1e-13)
+    assert problem.objective().loss(problem.theta, rows) == loss
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(gradient, expected, rtol=0, atol=1e-12 * scale)
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 7, 9, 100])
+def test_the_size_of_the_blocks_does_not_matter(problem, size):
+    whole, blocked = problem.objective(), problem.objective()
+    blocked._block_rows = size
+    assert_close_per_array(
+        blocked.gradient(problem.theta), whole.gradient(problem.theta), problem.sizes, 1e-13
+    )
+    assert blocked.loss(problem.theta) == pytest.approx(whole.loss(problem.theta), rel=1e-14)
+
+
+def test_csr_rows_give_the_gradient_of_the_dense_ones(problem):
+    X = np.where(np.abs(problem.X) < 0.5, 0.0, problem.X)
+    dense, csr = problem.objective(X=X), problem.objective(X=sparse.csr_array(X))
+    csr._block_rows = 4
+    for rows in (None, [3, 1, 1]):
+        loss, gradient = csr(problem.theta, rows)
+        assert loss == pytest.approx(dense.loss(problem.theta, rows), rel=1e-14)
+        assert_close_per_array(gradient, dense(problem.theta, rows)[1], problem.sizes, 1e-12)
+    np.testing.assert_allclose(
+        csr.predict(problem.theta, sparse.csr_array(X)), dense.predict(problem.theta, X), rtol=1e-13
+    )
+
+
+def test_check_grad_of_scipy_agrees(problem):
+    objective = problem.objective()
+    error = optimize.check_grad(objective.loss, objective.gradient, problem.theta)
+    assert error < 1e-5
+
+
+# ---- properties ------------------------------------------------------------------------
+
+
+def test_weight_two_is_the_row_twice(problem):
+    counts = np.array([1, 2, 0, 3, 1, 1, 2, 1, 1])
+    weighted = problem.objective(sample_weight=counts)
+    repeated = problem.objective(
+        X=problem.X.repeat(counts, axis=0), y=problem.y.repeat(counts, axis=0), sample_weight=None
+    )
+    assert weighted.loss(problem.theta) == pytest.approx(repeated.loss(problem.theta), rel=1e-14)
+    assert_close_per_array(
+        weighted.gradient(problem.theta), repeated.gradient(problem.theta), problem.sizes, 1e-13
+    )
+
+
+def test_the_order_of_the_rows_does_not_matter(problem):
+    order = np.random.default_rng(0).permutation(len(problem.X))
+    shuffled = problem.objective(
+        X=problem.X[order], y=problem.y[order], sample_weight=problem.w[order]
+    )
+    assert_close_per_array(
+        shuffled.gradient(problem.theta),
+        problem.objective().gradient(problem.theta),
+        problem.sizes,
+        1e-13,
+    )
+
+
+def test_the_mean_over_a_partition_is_the_whole(problem):
+    objective = problem.objective()
+    parts = [np.arange(0, 4), np.arange(4, 5), np.arange(5, 9)]
+    losses, gradients = zip(*[objective(problem.theta, part) for part in parts], strict=True)
+    loss, gradient = objective(problem.theta)
+    sizes = [len(part) for part in parts]
+    assert np.average(losses, weights=sizes) == pytest.approx(loss, rel=1e-14)
+    mean = np.average(gradients, axis=0, weights=sizes)
+    assert_close_per_array(mean, gradient, problem.sizes, 1e-12)
+
+
+def test_a_batch_of_zero_weight_has_the_penalty_alone(problem):
+    loss, gradient = problem.objective()(problem.theta, [2])
+    A_squared = sum(np.sum(A**2) for A, _ in reference.unpack(problem.theta, problem.sizes))
+    assert loss == pytest.approx(problem.alpha / (2 * problem.w.sum()) * A_squared)
+    assert np.isfinite(gradient).all()
+
+
+@settings(deadline=None, max_examples=50)
+@given(exponent=st.integers(-300, 300), seed=st.integers(0, 99))
+def test_a_common_factor_of_the_weights_does_not_matter_without_penalty(exponent, seed):
+    problem = make_problem(1, 2, "identity")
+    w = np.random.default_rng(seed).uniform(0.1, 1, 9)
+    plain = problem.objective(sample_weight=w, alpha=0.0)
+    scaled = problem.objective(sample_weight=w * 10.0**exponent, alpha=0.0)
+    assert scaled.loss(problem.theta) == pytest.approx(plain.loss(problem.theta), rel=1e-12)
+    np.testing.assert_allclose(
+        scaled.gradient(problem.theta), plain.gradient(problem.theta), rtol=1e-9, atol=1e-14
+    )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_outputs", [1, 3])
+def test_no_hidden_layer_is_ridge_in_closed_form(weighted, n_outputs):
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(40, 4)), rng.normal(size=(40, n_outputs))
+    w = rng.uniform(0.1, 2, 40) if weighted else None
+    ridge = Ridge(alpha=2.5, solver="cholesky").fit(X, Y, w)
+    objective = MLPObjective(X, Y, hidden_layer_sizes=(), alpha=2.5, sample_weight=w)
+    theta = objective.pack([(np.atleast_2d(ridge.coef_).T, np.atleast_1d(ridge.intercept_))])
+    assert np.abs(objective.gradient(theta)).max() < 1e-14
+    np.testing.assert_allclose(
+        objective.predict(theta, X), ridge.predict(X).reshape(40, n_outputs), rtol=1e-12
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("scale", [10.0, 100.0, 1e30])
+def test_saturated_units_give_finite_numbers_and_no_warning(problem, dtype, scale):
+    objective = problem.objective(dtype)
+    theta = (problem.theta * scale).astype(dtype)
+    loss, gradient = objective(theta)
+    if scale < 1e30:
+        assert reference.largest_input(theta, problem.X, problem.sizes) > scale
+        assert np.isfinite(loss)
+        assert np.isfinite(gradient).all()
+        reference_loss = reference.loss(problem.theta * scale, *problem.definition)
+        assert loss == pytest.approx(reference_loss, rel=1e-5 if dtype == np.float32 else 1e-12)
+
+
+# ---- what is handed in and out ---------------------------------------------------------
+
+
+def test_inputs_stay_unchanged_and_results_are_fresh(problem):
+    X, y, w, theta = (a.copy() for a in (problem.X, problem.y, problem.w, problem.theta))
+    for a in (X, y, w, theta):
+        a.flags.writeable = False
+    objective = problem.objective(X=X, y=y, sample_weight=w)
+    _, first = objective(theta)
+    kept = first.copy()
+    _, second = objective(theta * 0.5)
+    objective.predict(theta, X)[...] = 0
+    assert not np.shares_memory(first, second)
+    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(objective(theta)[1], kept)
+
+
+def test_one_objective_serves_several_threads():
+    problem = make_problem(2, 2, "identity")
+    objective = problem.objective()
+    objective._block_rows = 2
+    thetas = [problem.theta * s for s in np.linspace(0.1, 2, 200)]
+    expected = [objective(t)[1] for t in thetas]
+    with ThreadPoolExecutor(8) as pool:
+        for g, (_, ours) in zip(expected, pool.map(objective, thetas), strict=True):
+            np.testing.assert_array_equal(ours, g)
+
+
+def test_an_objective_survives_pickling(problem):
+    objective = problem.objective()
+    objective(problem.theta)
+    again = pickle.loads(pickle.dumps(objective))
+    np.testing.assert_array_equal(again.gradient(problem.theta), objective.gradient(problem.theta))
+
+
+def test_targets_of_one_dimension_give_predictions_of_one():
+    X = np.eye(3)
+    flat = MLPObjective(X, np.arange(3), hidden_layer_sizes=2)
+    column = MLPObjective(X, np.arange(3)[:, None], hidden_layer_sizes=2)
+    theta = flat.initial_theta(0)
+    assert flat.predict(theta, X).shape == (3,)
+    assert column.predict(theta, X).shape == (3, 1)
+    assert flat.loss(theta) == column.loss(theta)
+
+
+def test_unpack_and_pack_are_inverse(problem):
+    objective = problem.objective()
+    params = objective.unpack(problem.theta)
+    assert [A.shape for A, _ in params] == list(
+        zip(problem.sizes[:-1], problem.sizes[1:], strict=True)
+    )
+    np.testing.assert_array_equal(objective.pack(params), problem.theta)
+
+
+# ---- bad input -------------------------------------------------------------------------
+
+X, Y = np.eye(4), np.arange(4.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"X": np.full((4, 4), np.nan)}, "X contains NaN"),
+        ({"X": np.ones(4)}, "2D array"),
+        ({"X": np.ones((4, 4)) * 1j}, "Complex"),
+        ({"y": np.array([1, 2, np.inf, 4])}, "y contains infinity"),
+        ({"y": np.zeros((4, 1, 1))}, "dim 3"),
+        ({"y": np.arange(3.0)}, "X has 4 rows, y has 3"),
+        ({"hidden_layer_sizes": (3, 0)}, "hidden_layer_sizes="),
+        ({"output_activation": "relu"}, "output_activation='relu'"),
+        ({"alpha": -1.0}, "alpha=-1.0"),
+        ({"alpha": np.nan}, "alpha=nan"),
+        ({"sample_weight": [1, 2, 3]}, r"sample_weight has shape \(3,\)"),
+        ({"sample_weight": [1, -2, 3, 1]}, "sample_weight has negative values, the least -2"),
+        ({"sample_weight": [1, np.nan, 3, 1]}, "sample_weight contains NaN"),
+        ({"sample_weight": [0, 0, 0, 0]}, "sample_weight is all zero"),
+    ],
+)
+def test_bad_data_are_refused_by_name(changes, message):
+    arguments = {"X": X, "y": Y, "hidden_layer_sizes": 3} | changes
+    with pytest.raises(ValueError, match=message):
+        MLPObjective(arguments.pop("X"), arguments.pop("y"), **arguments)
+
+
+def test_sparse_targets_are_refused():
+    with pytest.raises(TypeError, match="parse"):
+        MLPObjective(X, sparse.csr_array(Y[:, None]), hidden_layer_sizes=3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        ([0, 4], IndexError, "there are 4 rows"),
+        ([-5], IndexError, "there are 4 rows"),
+        ([], ValueError, "rows"),
+        (slice(2, 2), ValueError, "rows is empty"),
+        ([0.5], ValueError, "rows is a slice"),
+        ([True, False], ValueError, "rows is a slice"),
+        ([[0]], ValueError, "rows is a slice"),
+    ],
+)
+def test_bad_rows_are_refused(rows, error, message):
+    objective = MLPObjective(X, Y, hidden_layer_sizes=3)
+    with pytest.raises(error, match=message):
+        objective(objective.initial_theta(0), rows)
+
+
+def test_a_mask_selects_rows():
+    objective = MLPObjective(X, Y, hidden_layer_sizes=3)
+    theta = objective.initial_theta(0)
+    assert objective.loss(theta, [True, False, True, False]) == objective.loss(theta, [0, 2])
+
+
+def test_predict_refuses_another_number_of_features():
+    objective = MLPObjective(X, Y, hidden_layer_sizes=3)
+    with pytest.raises(ValueError, match="X has 3 features; the objective has 4"):
+        objective.predict(objective.initial_theta(0), X[:, :3])

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.preprocessing import StandardScaler
+
+from skprop import scaling
+from skprop.blocks import Rows
+from skprop.scaling import fit_range_scaler, fit_scaler
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(50, 4)) * [1, 10, 0.1, 3] + [0, 5, 100, -2]
+X[rng.uniform(size=X.shape) < 0.3] = 0
+W = rng.uniform(0.1, 3, 50)
+
+
+@pytest.mark.parametrize("weights", [None, W], ids=["plain", "weighted"])
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array], ids=["dense", "csr"])
+@pytest.mark.parametrize("block", [7, 8192])
+def test_blocks_give_the_scaler_of_the_whole(weights, form, block, monkeypatch):
+    monkeypatch.setattr(scaling, "MAX_ROWS", block)
+    expected = StandardScaler().fit(X, sample_weight=weights)
+    ours = fit_scaler(Rows(form(X)), weights)
+    np.testing.assert_allclose(ours.mean_, expected.mean_, rtol=1e-12)
+    np.testing.assert_allclose(ours.scale_, expected.scale_, rtol=1e-12)
+    np.testing.assert_allclose(ours.var_, expected.var_, rtol=1e-12)
+    np.testing.assert_allclose(ours.transform(X), expected.transform(X), atol=1e-10)
+
+
+def test_the_scaler_leaves_its_input_alone():
+    for form in (np.asarray, sparse.csr_array):
+        before = form(X.copy())
+        fit_scaler(Rows(before), W)
+        np.testing.assert_array_equal((before != form(X)).sum(), 0)
+
+
+@settings(deadline=None)
+@given(exponent=st.integers(-1000, 1000))
+def test_a_power_of_two_of_any_size_is_scaled_away_to_the_last_bit(exponent):
+    plain = Rows(X, scaler=fit_scaler(Rows(X), None)).in_memory().X
+    huge = np.ldexp(X, exponent)
+    scaled = Rows(huge, scaler=fit_scaler(Rows(huge), None)).in_memory().X
+    np.testing.assert_array_equal(scaled, plain)
+
+
+@pytest.mark.parametrize("c", [0.0, 0.1, -1e300, 1e-300, 1 / 3, 5e-324])
+def test_the_mean_of_a_constant_column_is_that_constant(c):
+    for rows in (Rows(np.full((50, 1), c)), Rows(sparse.csr_array(np.full((50, 1), c)))):
+        scaler = fit_scaler(rows, W)
+        assert scaler.mean_ == [c]
+        assert np.isfinite(scaler.scale_).all()
+        assert (scaler.scale_ > 0).all()
+
+
+@settings(deadline=None)
+@given(c=st.floats(allow_nan=False, allow_infinity=False, min_value=-1e300, max_value=1e300))
+def test_one_half_is_mapped_back_to_a_constant_target_exactly(c):
+    scaler = fit_range_scaler(Rows(np.full((3, 1), c)))
+    assert 0.5 * scaler.scale_ + scaler.mean_ == [c]
+
+
+def test_the_range_of_the_targets_becomes_a_tenth_to_nine_tenths():
+    y = np.array([[-3.0], [1.0], [5.0]])
+    np.testing.assert_allclose(fit_range_scaler(Rows(y)).transform(y)[:, 0], [0.1, 0.5, 0.9])
