@@ -4,6 +4,7 @@ A network is evaluated on a block of rows at a time, so memory is O(P + block) w
 number of rows, and a block's buffers stay in the cache between one layer and the next.
 """
 
+import copy
 from collections.abc import Iterator
 from mmap import mmap
 
@@ -62,14 +63,27 @@ class Rows:
         self.X, self.index, self.scaler = X, index, scaler
         self.dtype = np.dtype(X.dtype if dtype is None else dtype)
         self.sparse = issparse(X)
-        self.shape = (X.shape[0] if index is None else len(index), X.shape[1])
-        self._as_is = index is None and scaler is None and self.dtype == X.dtype
+        self._standardized = scaler is None  # whether X itself is in standard units
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return (self.X.shape[0] if self.index is None else len(self.index), self.X.shape[1])
+
+    @property
+    def _as_is(self) -> bool:
+        """Whether what is read is X itself, in C order: so the order costs no bits either."""
+        return (
+            self.index is None
+            and self._standardized
+            and self.dtype == self.X.dtype
+            and (self.sparse or self.X.flags.c_contiguous)
+        )
 
     def take(self, index: NDArray) -> "Rows":
         """Some of these rows; nothing is copied."""
-        if self.index is not None:
-            index = self.index[index]
-        return Rows(self.X, index=index, scaler=self.scaler, dtype=self.dtype)
+        some = copy.copy(self)
+        some.index = index if self.index is None else self.index[index]
+        return some
 
     def like(self, X) -> "Rows":
         """The rows of another matrix, read as these are."""
@@ -86,9 +100,9 @@ class Rows:
         out = np.empty(self.shape, self.dtype)
         for rows, _ in split(slice(0, self.shape[0]), MAX_ROWS):
             self.read(rows, out[rows])
-        copy = Rows(out, scaler=self.scaler)
-        copy._as_is = True
-        return copy
+        done = Rows(out, scaler=self.scaler)
+        done._standardized = True
+        return done
 
     def read(self, rows: RowIndex, out: NDArray):
         """Return these rows: in ``out``, or as a view of X where that is the same thing."""
@@ -105,7 +119,7 @@ class Rows:
             block = np.take(self.X, rows, axis=0, out=out, mode="clip")
         else:  # `take` would first copy the whole of X
             block = self.X[rows]
-        if self.scaler is not None and not self._as_is:
+        if not self._standardized:
             # In float64 (the scaler's) and only then rounded: a large mean costs no digits.
             np.subtract(block, self.scaler.mean_, out=out, casting="same_kind")
             np.divide(out, self.scaler.scale_, out=out, casting="same_kind")  # (x − μ) / s
@@ -125,6 +139,7 @@ class Rows:
         if self.sparse and self.scaler is not None:
             dA -= np.outer(self.scaler.mean_, db)
             dA /= self.scaler.scale_[:, None]  # ∂L/∂A_0 = D (Xᵀ δ_1 − μ 1ᵀ δ_1)
+            dA[self.scaler.var_ == 0] = 0  # of a constant column, which rounding would hide
 
 
 def is_memory_mapped(X) -> bool:
@@ -160,7 +175,9 @@ class Workspace:
 
     def views(self, m: int):
         """[f_0, …, f_K], [None, δ_1, …, δ_K], y and w for a block of m rows."""
-        if m not in self._views:  # there are two sizes: a full block and the last one
+        if m not in self._views:
+            if len(self._views) > 3:  # there are two sizes in a run: full blocks and the last
+                self._views.clear()
             self._views[m] = (
                 [self._x[:m], *(f[:m] for f in self._f)],
                 [None, *(delta[:m] for delta in self._delta)],

@@ -40,8 +40,9 @@ class MLPObjective:
     Parameters
     ----------
     X : {array-like, CSR matrix} of shape (n_samples, n_features)
-        Taken as they are: standardise first, or let `MLPSigmoidRegressor.make_objective` do
-        it. float32 makes everything float32; any other dtype is computed in float64.
+        Taken as they are, and not copied: standardise first, or let
+        `MLPSigmoidRegressor.make_objective` do it. float32 makes everything float32; any
+        other dtype is computed in float64.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
     hidden_layer_sizes : int or sequence of int
         The widths d_1, …, d_{K-1}; ``()`` is a single (linear or logistic) layer.
@@ -153,7 +154,8 @@ class MLPObjective:
         """
         gradient = np.zeros(self.n_params)
         loss = self._evaluate(theta, rows, gradient)
-        return loss, gradient.astype(self.dtype, copy=False)
+        with np.errstate(over="ignore"):
+            return loss, gradient.astype(self.dtype, copy=False)
 
     def loss(self, theta: ArrayLike, rows=None) -> float:
         """The loss alone, without the backward pass (see `__call__`)."""
@@ -165,7 +167,8 @@ class MLPObjective:
 
     def loss_of_mean(self) -> float:
         """The data loss of predicting the weighted mean of the targets, as a baseline."""
-        y, w = self._y.X, None if self._weights is None else self._weights.X[:, 0]
+        y = self._y.X.astype(np.float64)
+        w = None if self._weights is None else self._weights.X[:, 0].astype(np.float64)
         squares = np.sum((y - np.average(y, axis=0, weights=w)) ** 2, axis=1)
         return 0.5 * float(np.average(squares, weights=w))
 
@@ -192,9 +195,10 @@ class MLPObjective:
         """Σ w ‖f_K − y‖², block by block; adds half its gradient to ``gradient`` where given."""
         params = [self._X.fold(*params[0]), *params[1:]]
         total = 0.0
-        workspace = (
-            self._idle.pop() if self._idle else Workspace(self.layout, self._block_rows, self.dtype)
-        )
+        try:
+            workspace = self._idle.pop()
+        except IndexError:
+            workspace = Workspace(self.layout, self._block_rows, self.dtype)
         for block, n_rows in split(rows, self._block_rows):
             total += self._block(params, block, workspace, n_rows, gradient is not None)
             if gradient is not None:
@@ -287,7 +291,8 @@ class MLPObjective:
             n_rows = len(rows)
             if n_rows and (rows.min() < -n or rows.max() >= n):
                 raise IndexError(f"rows go from {rows.min()} to {rows.max()}; there are {n} rows.")
-            rows = np.where(rows < 0, rows + n, rows)
+            rows = rows.astype(np.intp)
+            rows[rows < 0] += n
         if n_rows == 0:
             raise ValueError("rows is empty.")
         return rows, n_rows

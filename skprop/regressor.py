@@ -141,7 +141,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Decay of the averages of "adam", in [0, 1).
     epsilon : float, default=1e-8
         ε of "adam".
-    n_iter_no_change : int, default=30
+    n_iter_no_change : int, default=25
         Over so many iterations or epochs a lack of progress is judged.
     max_fun : int, default=15000
         The most evaluations of "lbfgs".
@@ -259,7 +259,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
-        n_iter_no_change: int = 30,
+        n_iter_no_change: int = 25,
         max_fun: int = 15000,
         standardize: bool = True,
     ):
@@ -632,7 +632,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return data.take(np.sort(train)), data.take(np.sort(held_out))
 
     def _fit_scalers(self, data: Data, theta0: NDArray) -> None:
-        """Fix the standard units; weights that lead to a constant target start at zero."""
+        """Fix the standard units, and silence what is constant."""
         self.x_scaler_ = self.y_scaler_ = None
         if not self.standardize:
             if self.output_activation == "sigmoid" and not 0 <= data.y.min() <= data.y.max() <= 1:
@@ -647,9 +647,12 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             self.y_scaler_ = fit_range_scaler(targets)
         else:
             self.y_scaler_ = fit_scaler(targets, data.weight)
-        A, b = Layout(self._sizes).views(theta0)[-1]
+        # A weight that starts at zero and has no gradient stays zero: so a constant target is
+        # predicted exactly, and a feature that was constant has no effect later.
+        (A_first, _), *_, (A_last, b_last) = 2 * Layout(self._sizes).views(theta0)
+        A_first[self.x_scaler_.var_ == 0] = 0
         constant = (data.y == data.y[0]).all(axis=0)
-        A[:, constant], b[constant] = 0, 0  # where their gradient is zero, and stays so
+        A_last[:, constant], b_last[constant] = 0, 0
 
     def _objective(self, data: Data, alpha: float, in_memory: bool) -> MLPObjective:
         rows = Rows(data.rows.X, index=data.rows.index, scaler=self.x_scaler_, dtype=self._dtype)

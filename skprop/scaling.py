@@ -13,7 +13,7 @@ def fit_scaler(rows: Rows, weights: NDArray | None) -> StandardScaler:
 
     Each column is scaled by a power of two, which is exact, before its mean and variance
     are taken, so that the variance neither overflows nor vanishes; and the mean of a
-    constant column is that constant, not an ulp beside it.
+    constant column is that constant, not an ulp beside it, and its variance 0.
     """
     scaler = StandardScaler(with_mean=not rows.sparse)
     if not rows.shape[1]:
@@ -27,10 +27,14 @@ def fit_scaler(rows: Rows, weights: NDArray | None) -> StandardScaler:
             x = np.ldexp(x, -exponent)
         scaler.partial_fit(x, sample_weight=None if weights is None else weights[block])
     scaler.with_mean = True  # of CSR rows too, which `Rows.fold` centres without filling them
+    constant = low == high
     with np.errstate(over="ignore"):
-        scaler.mean_ = np.where(low == high, low, np.ldexp(scaler.mean_, exponent))
+        scaler.mean_ = np.where(constant, low, np.ldexp(scaler.mean_, exponent))
         scaler.scale_ = np.ldexp(scaler.scale_, exponent)
-        scaler.var_ = np.ldexp(scaler.var_, 2 * exponent)
+        variance = np.maximum(
+            np.ldexp(scaler.var_, 2 * exponent), np.finfo(float).smallest_subnormal
+        )
+        scaler.var_ = np.where(constant, 0.0, variance)  # 0 where constant, and only there
     return scaler
 
 

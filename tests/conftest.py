@@ -1,5 +1,6 @@
 """The problems over which every derivative is tested."""
 
+import copy
 import itertools
 from dataclasses import dataclass
 
@@ -71,3 +72,20 @@ def problem(request):
 @pytest.fixture(scope="session")
 def diabetes():
     return load_diabetes(return_X_y=True)
+
+
+class Snapshot:
+    """The state of an estimator, to hold a later state against."""
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+        self.attributes = dict(vars(estimator))
+        self.theta = copy.deepcopy(getattr(estimator, "theta_", None))
+        self.curve = copy.deepcopy(getattr(estimator, "loss_curve_", None))
+
+    def assert_unchanged(self):
+        attributes = vars(self.estimator)
+        assert attributes.keys() == self.attributes.keys()
+        assert all(attributes[name] is value for name, value in self.attributes.items())
+        np.testing.assert_equal(getattr(self.estimator, "theta_", None), self.theta)
+        assert getattr(self.estimator, "loss_curve_", None) == self.curve

@@ -230,6 +230,28 @@ def test_an_objective_survives_pickling(problem):
     np.testing.assert_array_equal(again.gradient(problem.theta), objective.gradient(problem.theta))
 
 
+def test_row_numbers_of_any_integer_dtype():
+    objective = MLPObjective(np.ones((1000, 1)), np.arange(1000), hidden_layer_sizes=2)
+    theta = objective.initial_theta(0)
+    for dtype in (np.uint8, np.int8, np.int64):
+        assert objective.loss(theta, np.array([0, 5], dtype)) == objective.loss(
+            theta, slice(0, 6, 5)
+        )
+
+
+def test_the_loss_of_the_mean_is_that_of_an_output_of_the_mean_also_in_float32():
+    rng = np.random.default_rng(0)
+    y = (rng.normal(size=(100_000, 2)) + 1e3).astype(np.float32)
+    w = rng.uniform(0.1, 2, 100_000)
+    objective = MLPObjective(np.zeros((100_000, 1)), y, hidden_layer_sizes=(), sample_weight=w)
+    mean = np.average(y.astype(float), axis=0, weights=w)
+    expected = objective.loss(objective.pack([(np.zeros((1, 2)), mean)]))
+    y32 = MLPObjective(
+        np.zeros((100_000, 1), np.float32), y, hidden_layer_sizes=(), sample_weight=w
+    )
+    assert y32.loss_of_mean() == pytest.approx(expected, rel=1e-6)
+
+
 def test_targets_of_one_dimension_give_predictions_of_one():
     X = np.eye(3)
     flat = MLPObjective(X, np.arange(3), hidden_layer_sizes=2)

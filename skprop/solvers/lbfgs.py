@@ -15,7 +15,7 @@ def minimize_lbfgs(
     *,
     tol: float = 1e-4,
     min_decay: float = 0.0,
-    n_iter_no_change: int = 30,
+    n_iter_no_change: int = 25,
     max_iter: int = 1000,
     max_fun: int = 15000,
     loss_curve: Sequence[float] = (),
@@ -36,7 +36,7 @@ def minimize_lbfgs(
     min_decay : float, default=0.0
         Stop when, over the last ``n_iter_no_change`` iterations, ln(loss) fell by less than
         this an iteration. At 0 it never does.
-    n_iter_no_change : int, default=30
+    n_iter_no_change : int, default=25
         The length of that window; with a ``validation_loss``, the number of iterations in a
         row without improvement that end the run.
     max_iter, max_fun : int, default=1000 and 15000

@@ -27,7 +27,7 @@ def minimize_sgd(
     shuffle: bool = True,
     random_state=None,
     tol: float = 1e-4,
-    n_iter_no_change: int = 30,
+    n_iter_no_change: int = 25,
     max_iter: int = 1000,
     validation_loss: Callable[[NDArray], float] | None = None,
     callback: Callback | None = None,
@@ -65,7 +65,7 @@ def minimize_sgd(
         Seeds the orders.
     tol : float, default=1e-4
         The least improvement of the loss of an epoch, or of ``validation_loss``, that counts.
-    n_iter_no_change : int, default=30
+    n_iter_no_change : int, default=25
         So many epochs in a row without such an improvement are a stall, and end the run.
     max_iter : int, default=1000
         The most epochs.
@@ -156,7 +156,7 @@ def minimize_adam(
     shuffle: bool = True,
     random_state=None,
     tol: float = 1e-4,
-    n_iter_no_change: int = 30,
+    n_iter_no_change: int = 25,
     max_iter: int = 1000,
     validation_loss: Callable[[NDArray], float] | None = None,
     callback: Callback | None = None,
