@@ -98,8 +98,9 @@ class Rows:
         if self.sparse or self._as_is or is_memory_mapped(self.X):
             return self
         out = np.empty(self.shape, self.dtype)
-        for rows, _ in split(slice(0, self.shape[0]), MAX_ROWS):
-            self.read(rows, out[rows])
+        with np.errstate(over="ignore"):
+            for rows, _ in split(slice(0, self.shape[0]), MAX_ROWS):
+                self.read(rows, out[rows])
         done = Rows(out, scaler=self.scaler)
         done._standardized = True
         return done

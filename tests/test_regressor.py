@@ -2,6 +2,7 @@ import copy
 import itertools
 import pickle
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skprop import MLPSigmoidRegressor, minimize_adam, minimize_lbfgs
 
+CONCRETE = Path(__file__).parents[1] / "examples" / "data" / "concrete.csv"
 X, Y = load_diabetes(return_X_y=True)
 BUILT_IN = ("lbfgs", "sgd", "adam")
 each_solver = pytest.mark.parametrize("solver", BUILT_IN)
@@ -70,7 +72,7 @@ def test_the_defaults_are_at_least_as_good_as_mlp_regressor_in_scalers(name):
     if name == "diabetes":
         data = X, Y
     else:
-        table = np.loadtxt("examples/data/concrete.csv", delimiter=",", skiprows=1)
+        table = np.loadtxt(CONCRETE, delimiter=",", skiprows=1)
         data = table[:, :-1], table[:, -1]
     folds = KFold(5, shuffle=True, random_state=0)
     with warnings.catch_warnings():

@@ -1,0 +1,1 @@
+"""Measurements behind the documentation; run them with ``python -m benchmarks.<name>``."""
