@@ -1,61 +1,112 @@
-"""The mathematics on one block of rows: f_i going up, δ_i going down.
+"""The mathematics on one block of rows: t_i going up, δ_i going down.
 
-Every array is handed in; nothing of the size (rows × d) is allocated here. A block's f[0]
-may also be a CSR matrix, for which SciPy has no in-place product.
+With t_i = 2 f_i − 1 the sigmoid network is a tanh network of other parameters, as σ(z) =
+(1 + tanh(z/2))/2: for i = 1, …, K − 1
+
+    t_i = tanh(z_i/2),    z_i/2 = [t_{i−1}, 1] B_{i−1}
+
+where the bias is the weight of a constant unit 1, and B_{i−1} stacks weights over biases:
+
+    B_0 = [A_0; b_0]/2,    B_i = [A_i/2; b_i + 1ᵀA_i/2]/2
+
+(of the last layer, without the outer /2 if it is the identity). It saves three passes over every
+hidden unit and two over every bias, and [A_i; b_i] is how A_i and b_i lie in θ, so the two
+steps between the forms are a product with a constant vector and a sum over columns.
+
+Every array is handed in; nothing of the size (rows × d) is allocated here. A block's t[0] has
+the constant unit as its last column; or it is a CSR matrix without one, for which SciPy has
+no in-place product.
 """
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 from scipy.sparse import issparse
 
-from .layout import Params
-from .sigmoid import sigmoid, times_derivative
+from .layout import Layout
+from .sigmoid import sigmoid_of_double, times_tanh_derivative
 
 
-def forward(params: Params, f: list, output_sigmoid: bool) -> None:
-    """Fill f[1], …, f[K] from f[0].
+def tanh_scale(layout: Layout, output_sigmoid: bool, dtype: DTypeLike) -> NDArray:
+    """The constant s for which B = s ∘ θ, but for the sums over columns."""
+    scale = np.full(layout.n_params, 0.5, dtype)
+    for i, (A, b) in enumerate(layout.views(scale)):
+        A *= 1.0 if i == 0 else 0.5
+        if i == layout.n_layers - 1 and not output_sigmoid:
+            A *= 2
+            b *= 2
+    return scale
+
+
+def to_tanh(theta: NDArray, scale: NDArray, layout: Layout) -> list[NDArray]:
+    """[B_0, …, B_{K-1}], of shapes (d_{i-1} + 1, d_i): new arrays."""
+    B = layout.stacked(theta * scale)
+    for i in range(1, layout.n_layers):
+        B[i][-1] += B[i][:-1].sum(axis=0)
+    return B
+
+
+def from_tanh(gradient: NDArray, scale: NDArray, layout: Layout) -> None:
+    """Turn ∂L/∂B, flat, into ∂L/∂θ: the transpose of the linear map `to_tanh`, in place."""
+    G = layout.stacked(gradient)
+    for i in range(1, layout.n_layers):
+        G[i][:-1] += G[i][-1]
+    gradient *= scale
+
+
+def forward(B: list, t: list, inner: list, output_sigmoid: bool) -> None:
+    """Fill t[1], …, t[K] from t[0]; t[K] becomes f_K.
 
     Parameters
     ----------
-    params : list of (A, b)
-        ``A, b = params[i - 1]`` lead from layer i - 1 to layer i.
-    f : list of K + 1 arrays
-        ``f[i]`` of shape (rows, d_i); ``f[0]`` is read, the others are overwritten.
+    B : list of K arrays
+        ``B[i - 1]`` leads from layer i - 1 to layer i.
+    t : list of K + 1 arrays
+        ``t[i]`` of shape (rows, d_i + 1), its last column the constant unit 1, for i < K;
+        ``t[K]`` of shape (rows, d_K).
+    inner : list of K + 1 arrays
+        ``inner[i]`` views ``t[i]`` without that column.
     output_sigmoid : bool
         Whether the last layer is a sigmoid too; otherwise it is the identity.
     """
-    K = len(params)
+    K = len(B)
     for i in range(1, K + 1):
-        A, b = params[i - 1]
-        if issparse(f[i - 1]):
-            f[i][...] = f[i - 1] @ A
+        if issparse(t[i - 1]):
+            inner[i][...] = t[i - 1] @ B[i - 1][:-1]
+            inner[i] += B[i - 1][-1]
         else:
-            np.matmul(f[i - 1], A, out=f[i])
-        f[i] += b  # z_i = f_{i−1} A_{i−1} + b_{i−1}
-        if i < K or output_sigmoid:
-            sigmoid(f[i])  # f_i = σ(z_i)
+            np.matmul(t[i - 1], B[i - 1], out=inner[i])  # z_i/2 = [t_{i−1}, 1] B_{i−1}
+        if i < K:
+            np.tanh(t[i], out=t[i])  # t_i = tanh(z_i/2), all in one contiguous pass, …
+            t[i][:, -1] = 1.0  # … after which the constant unit is put back
+    if output_sigmoid:
+        sigmoid_of_double(t[K])  # f_K = σ(z_K)
 
 
-def backward(params: Params, f: list, delta: list, gradient: Params) -> None:
-    """Fill the gradient, given δ_K. Consumes f[1], …, f[K-1] and delta[1], …, delta[K].
+def backward(B: list, t: list, delta: list, inner: list, G: list) -> None:
+    """Fill the gradient G, given δ_K. Consumes t[1], …, t[K-1] and delta[1], …, delta[K].
 
     Parameters
     ----------
-    params : list of (A, b)
-    f : list of K + 1 arrays
+    B, t : list
         As `forward` left them.
     delta : list of K + 1 arrays
-        ``delta[i]`` of shape (rows, d_i), i = 1, …, K; ``delta[K]`` holds ∂L/∂z_K.
-    gradient : list of (dA, db)
-        Overwritten, of the shapes of ``params``.
+        ``delta[i]`` as ``t[i]``, for i = 1, …, K; ``delta[K]`` holds δ_K, the derivative of L by
+        what B_{K-1} gives, that is by z_K/2 for a sigmoid output and by z_K for the identity.
+    inner : list of K + 1 arrays
+        ``inner[i]`` views ``delta[i]`` without its last column.
+    G : list of K arrays
+        Overwritten by ∂L/∂B.
     """
-    for i in range(len(params), 0, -1):
-        dA, db = gradient[i - 1]
-        if issparse(f[i - 1]):
-            dA[...] = f[i - 1].T @ delta[i]
+    for i in range(len(B), 0, -1):
+        if issparse(t[i - 1]):
+            G[i - 1][:-1] = t[i - 1].T @ inner[i]
+            G[i - 1][-1] = inner[i].sum(axis=0)
         else:
-            np.matmul(f[i - 1].T, delta[i], out=dA)  # ∂L/∂A_{i−1} = f_{i−1}ᵀ δ_i
-        np.sum(delta[i], axis=0, out=db)  # ∂L/∂b_{i−1} = 1ᵀ δ_i
+            np.matmul(t[i - 1].T, inner[i], out=G[i - 1])  # ∂L/∂B_{i−1} = [t_{i−1}, 1]ᵀ δ_i
         if i > 1:
-            A, _ = params[i - 1]
-            np.matmul(delta[i], A.T, out=delta[i - 1])
-            times_derivative(delta[i - 1], f[i - 1])  # δ_{i−1} = (δ_i A_{i−1}ᵀ) ∘ σ'
+            if inner[i].shape[1] == 1:  # an outer product is a multiplication
+                np.multiply(inner[i], B[i - 1].T, out=delta[i - 1])
+            else:
+                np.matmul(inner[i], B[i - 1].T, out=delta[i - 1])
+            # δ_{i−1} = (δ_i B_{i−1}ᵀ) ∘ (1 − t_{i−1}²), which is 0 for the constant unit
+            times_tanh_derivative(delta[i - 1], t[i - 1])

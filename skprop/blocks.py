@@ -1,22 +1,28 @@
-"""Blocks of rows: how they are cut, read into a workspace, and what a workspace holds.
+"""Blocks of rows: how they are cut, the workspace of one, and running them side by side.
 
 A network is evaluated on a block of rows at a time, so memory is O(P + block) whatever the
-number of rows, and a block's buffers stay in the cache between one layer and the next.
+number of rows, and a block's buffers stay in the cache between one layer and the next. Blocks
+are dealt out to threads in a fixed number of parts, each summed by itself and the sums added in
+order: the result is the same to the last bit on any number of threads.
 """
 
-import copy
-from collections.abc import Iterator
-from mmap import mmap
+import itertools
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from scipy.sparse import issparse
+from threadpoolctl import ThreadpoolController
 
 from .layout import Layout
 
 # What should stay in the (per core) cache is the widest buffer of a block.
 CACHE_BYTES = 512 * 1024
 MIN_ROWS, MAX_ROWS = 256, 8192
+MAX_PARTS = 16  # each needs a gradient of its own; no more threads than this are of use
+MIN_WORK = 2_000_000  # multiplications: under about 0.1 ms, handing over costs more than it gains
 
 RowIndex = slice | NDArray[np.intp]
 
@@ -27,129 +33,23 @@ def block_rows(sizes: tuple[int, ...], dtype: DTypeLike) -> int:
     return min(max(rows, MIN_ROWS), MAX_ROWS)
 
 
-def split(rows: RowIndex, size: int) -> Iterator[tuple[RowIndex, int]]:
+def split(rows: RowIndex, size: int) -> list[tuple[RowIndex, int]]:
     """Cut a slice of step 1, or an array of row numbers, into blocks of at most ``size`` rows.
 
-    Yields each block with its number of rows.
+    Returns each block with its number of rows.
     """
     if isinstance(rows, slice):
-        for start in range(rows.start, rows.stop, size):
-            stop = min(start + size, rows.stop)
-            yield slice(start, stop), stop - start
-    else:
-        for start in range(0, len(rows), size):
-            block = rows[start : start + size]
-            yield block, len(block)
+        cuts = [*range(rows.start, rows.stop, size), rows.stop]
+        return [(slice(a, b), b - a) for a, b in itertools.pairwise(cuts)]
+    blocks = [rows[start : start + size] for start in range(0, len(rows), size)]
+    return [(block, len(block)) for block in blocks]
 
 
-class Rows:
-    """Rows of a matrix, read block by block in the precision of the arithmetic.
-
-    Dense rows are standardised as they are read. Sparse (CSR) rows cannot be, as centring
-    would fill them: `fold` and `unfold` move the standardisation into the first layer.
-
-    Parameters
-    ----------
-    X : ndarray or CSR of shape (n, d)
-    index : ndarray of int, optional
-        The rows that belong; all of them by default. Nothing is copied.
-    scaler : StandardScaler, optional
-        What is read is (X - mean_) / scale_.
-    dtype : dtype, optional
-        The precision of what is read; that of X by default.
-    """
-
-    def __init__(self, X, *, index=None, scaler=None, dtype: DTypeLike = None):
-        self.X, self.index, self.scaler = X, index, scaler
-        self.dtype = np.dtype(X.dtype if dtype is None else dtype)
-        self.sparse = issparse(X)
-        self._standardized = scaler is None  # whether X itself is in standard units
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return (self.X.shape[0] if self.index is None else len(self.index), self.X.shape[1])
-
-    @property
-    def _as_is(self) -> bool:
-        """Whether what is read is X itself, in C order: so the order costs no bits either."""
-        return (
-            self.index is None
-            and self._standardized
-            and self.dtype == self.X.dtype
-            and (self.sparse or self.X.flags.c_contiguous)
-        )
-
-    def take(self, index: NDArray) -> "Rows":
-        """Some of these rows; nothing is copied."""
-        some = copy.copy(self)
-        some.index = index if self.index is None else self.index[index]
-        return some
-
-    def like(self, X) -> "Rows":
-        """The rows of another matrix, read as these are."""
-        return Rows(X, scaler=self.scaler, dtype=self.dtype)
-
-    def in_memory(self) -> "Rows":
-        """The same rows in the form that is fastest to read again and again.
-
-        Dense rows that need work at every reading are copied once, into a C-contiguous
-        array, unless they lie in a file: memory may not hold those.
-        """
-        if self.sparse or self._as_is or is_memory_mapped(self.X):
-            return self
-        out = np.empty(self.shape, self.dtype)
-        with np.errstate(over="ignore"):
-            for rows, _ in split(slice(0, self.shape[0]), MAX_ROWS):
-                self.read(rows, out[rows])
-        done = Rows(out, scaler=self.scaler)
-        done._standardized = True
-        return done
-
-    def read(self, rows: RowIndex, out: NDArray):
-        """Return these rows: in ``out``, or as a view of X where that is the same thing."""
-        if self.index is not None:
-            rows = self.index[rows]
-        if self.sparse:
-            return self.X[rows].astype(self.dtype, copy=False)
-        if isinstance(rows, slice):
-            block = self.X[rows]
-            if self._as_is:
-                return block
-        elif self.X.flags.c_contiguous and self.X.dtype == self.dtype:
-            # mode="clip" is what lets `take` write straight into `out`.
-            block = np.take(self.X, rows, axis=0, out=out, mode="clip")
-        else:  # `take` would first copy the whole of X
-            block = self.X[rows]
-        if not self._standardized:
-            # In float64 (the scaler's) and only then rounded: a large mean costs no digits.
-            np.subtract(block, self.scaler.mean_, out=out, casting="same_kind")
-            np.divide(out, self.scaler.scale_, out=out, casting="same_kind")  # (x − μ) / s
-        elif block is not out:
-            out[...] = block
-        return out
-
-    def fold(self, A: NDArray, b: NDArray) -> tuple[NDArray, NDArray]:
-        """The first layer for rows as `read` returns them: (D A_0, b_0 − μ D A_0) if sparse."""
-        if not self.sparse or self.scaler is None:
-            return A, b
-        DA = A / self.scaler.scale_[:, None]  # D = diag(1/s)
-        return DA.astype(self.dtype), (b - self.scaler.mean_ @ DA).astype(self.dtype)
-
-    def unfold(self, dA: NDArray, db: NDArray) -> None:
-        """Turn the gradient of the folded first layer into that of (A_0, b_0), in place."""
-        if self.sparse and self.scaler is not None:
-            dA -= np.outer(self.scaler.mean_, db)
-            dA /= self.scaler.scale_[:, None]  # ∂L/∂A_0 = D (Xᵀ δ_1 − μ 1ᵀ δ_1)
-            dA[self.scaler.var_ == 0] = 0  # of a constant column, which rounding would hide
-
-
-def is_memory_mapped(X) -> bool:
-    """Whether an array is a view of a file."""
-    while X is not None:
-        if isinstance(X, np.memmap | mmap):
-            return True
-        X = getattr(X, "base", None)
-    return False
+def parts(blocks: list) -> list[list]:
+    """Deal blocks out into at most MAX_PARTS runs of neighbours, whatever the number of threads."""
+    n = min(len(blocks), MAX_PARTS)
+    cuts = [len(blocks) * k // n for k in range(n + 1)]
+    return [blocks[a:b] for a, b in itertools.pairwise(cuts)]
 
 
 class Workspace:
@@ -159,30 +59,128 @@ class Workspace:
     ----------
     gradient : ndarray of shape (P,)
         What a block contributes to the gradient.
-    params : list of (dA, db)
-        Its views, layer by layer.
+    G : list of ndarray
+        Its layers, `Layout.stacked`.
     """
 
     def __init__(self, layout: Layout, n_rows: int, dtype: DTypeLike):
-        d_0, *d = layout.sizes
-        self._x = np.empty((n_rows, d_0), dtype)
-        self._f = [np.empty((n_rows, d_i), dtype) for d_i in d]
-        self._delta = [np.empty((n_rows, d_i), dtype) for d_i in d]
-        self._y = np.empty((n_rows, d[-1]), dtype)
+        *wide, last = layout.sizes
+        # One column more than units: the constant unit 1 of the next layer's biases.
+        self._t = [np.ones((n_rows, d + 1), dtype) for d in wide] + [
+            np.empty((n_rows, last), dtype)
+        ]
+        self._delta = [np.empty_like(t) for t in self._t[1:]]
+        self._y = np.empty((n_rows, last), dtype)
         self._w = np.empty((n_rows, 1), dtype)
-        self._views = {}
+        self._views: dict[int, tuple] = {}
         self.gradient = np.empty(layout.n_params, dtype)
-        self.params = layout.views(self.gradient)
+        self.G = layout.stacked(self.gradient)
 
-    def views(self, m: int):
-        """[f_0, …, f_K], [None, δ_1, …, δ_K], y and w for a block of m rows."""
+    def views(self, m: int) -> tuple:
+        """t, delta, y, w for m rows, with the ``inner`` views of t and of delta (`backprop`)."""
         if m not in self._views:
             if len(self._views) > 3:  # there are two sizes in a run: full blocks and the last
                 self._views.clear()
-            self._views[m] = (
-                [self._x[:m], *(f[:m] for f in self._f)],
-                [None, *(delta[:m] for delta in self._delta)],
-                self._y[:m],
-                self._w[:m],
-            )
+            t = [t[:m] for t in self._t]
+            delta = [None, *(delta[:m] for delta in self._delta)]
+            t_inner = [*(t[:, :-1] for t in t[:-1]), t[-1]]
+            delta_inner = [None, *(delta[:, :-1] for delta in delta[1:-1]), delta[-1]]
+            self._views[m] = t, t_inner, delta, delta_inner, self._y[:m], self._w[:m]
         return self._views[m]
+
+
+# ---- threads -------------------------------------------------------------------------------
+
+
+class SingleThreadedBLAS:
+    """Context in which BLAS runs on one thread, for the whole process.
+
+    Entering gives the number of threads that BLAS had, which is the number to use for blocks:
+    so whatever limits BLAS (`threadpool_limits`, OPENBLAS_NUM_THREADS, joblib in its workers)
+    limits these. Contexts may overlap, nested or in other threads: the first to enter sets
+    the limit, the last to leave lifts it. Setting it costs about as much as a small
+    evaluation, so a fit holds it from beginning to end.
+    """
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._n_inside, self._n_threads = 0, 1
+        self._libraries: list | None = None  # found at the first use, as that takes milliseconds
+        self._limited: list = []
+
+    def __enter__(self) -> int:
+        with self._lock:
+            if self._n_inside == 0:
+                if self._libraries is None:
+                    found = ThreadpoolController().lib_controllers
+                    self._libraries = [lib for lib in found if lib.user_api == "blas"]
+                counts = [lib.get_num_threads() or 1 for lib in self._libraries]
+                self._n_threads = max(counts, default=1)
+                self._limited = [
+                    (lib, n) for lib, n in zip(self._libraries, counts, strict=True) if n > 1
+                ]
+                for lib, _ in self._limited:
+                    lib.set_num_threads(1)
+            self._n_inside += 1
+            return self._n_threads
+
+    def __exit__(self, *_) -> None:
+        with self._lock:
+            self._n_inside -= 1
+            if self._n_inside == 0:
+                for lib, n in self._limited:
+                    lib.set_num_threads(n)
+
+
+class Helpers:
+    """The threads that work beside the calling one; made when first needed."""
+
+    def __init__(self):
+        self._pool: ThreadPoolExecutor | None = None
+        self._n = 0
+        self._lock = threading.Lock()
+
+    def submit(self, work: Callable[[], None], n: int) -> list:
+        """Have ``work()`` called on ``n`` other threads; returns the futures."""
+        with self._lock:
+            if n > self._n:
+                self._pool, self._n = ThreadPoolExecutor(n, "skprop"), n
+            return [self._pool.submit(work) for _ in range(n)]
+
+
+single_threaded_blas = SingleThreadedBLAS()
+helpers = Helpers()
+
+
+def _after_fork() -> None:
+    """A forked child inherits locks that may be held, and a pool whose threads are not there."""
+    single_threaded_blas._lock = threading.Lock()
+    helpers.__init__()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def run(task: Callable[[int], None], n_tasks: int, n_threads: int) -> None:
+    """Call task(0), …, task(n_tasks - 1), each once, on up to ``n_threads`` threads.
+
+    Returns, or raises what a task raised, when none is running any more.
+    """
+    numbers = itertools.count()  # its `next` is atomic
+
+    def work() -> None:
+        while (k := next(numbers)) < n_tasks:
+            task(k)
+
+    n_helpers = min(n_threads, n_tasks) - 1
+    helping = helpers.submit(work, n_helpers) if n_helpers > 0 else []
+    try:
+        work()
+    except BaseException:
+        n_tasks = 0
+        raise
+    finally:
+        wait(started := [future for future in helping if not future.cancel()])
+    for future in started:
+        future.result()

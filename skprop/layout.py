@@ -47,6 +47,16 @@ class Layout:
         """
         return [(vector[A].reshape(shape), vector[b]) for A, b, shape in self._pieces]
 
+    def stacked(self, vector: NDArray) -> list[NDArray]:
+        """View a flat vector as [[A_0; b_0], …], each b_i the last row below its A_i.
+
+        That is how they lie in θ, so this too copies nothing.
+        """
+        return [
+            vector[A.start : b.stop].reshape(d_in + 1, d_out)
+            for A, b, (d_in, d_out) in self._pieces
+        ]
+
     def pack(self, params: Sequence[tuple[ArrayLike, ArrayLike]]) -> NDArray:
         """Concatenate [(A_0, b_0), …] into a new flat vector; the inverse of `views`."""
         if len(params) != self.n_layers:

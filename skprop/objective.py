@@ -8,10 +8,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
-from .backprop import backward, forward
-from .blocks import RowIndex, Rows, Workspace, block_rows, split
+from .backprop import backward, forward, from_tanh, tanh_scale, to_tanh
+from .blocks import (
+    MIN_WORK,
+    RowIndex,
+    Workspace,
+    block_rows,
+    parts,
+    run,
+    single_threaded_blas,
+    split,
+)
 from .layout import Layout, Params, checked_theta, hidden_sizes
-from .sigmoid import times_derivative
+from .rows import Rows
+from .sigmoid import times_sigmoid_derivative
 
 FLOATS = [np.float64, np.float32]
 
@@ -40,8 +50,8 @@ class MLPObjective:
     Parameters
     ----------
     X : {array-like, CSR matrix} of shape (n_samples, n_features)
-        Taken as they are, and not copied: standardise first, or let
-        `MLPSigmoidRegressor.make_objective` do it. float32 makes everything float32; any
+        Taken as they are: standardise first, or let `MLPSigmoidRegressor.make_objective` do it.
+        Dense rows are copied, once. float32 makes everything float32; any
         other dtype is computed in float64.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
     hidden_layer_sizes : int or sequence of int
@@ -104,6 +114,7 @@ class MLPObjective:
     ):
         if not isinstance(X, Rows):
             X = Rows(check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X"))
+            X = X.in_memory()
         y = check_array(y, dtype=X.dtype, ensure_2d=False, order="C", input_name="y")
         self._single_output = y.ndim == 1
         y = y.reshape(len(y), -1)
@@ -123,19 +134,22 @@ class MLPObjective:
         self.alpha = float(alpha)
         self.output_activation = output_activation
         self._output_sigmoid = output_activation == "sigmoid"
-        self._X, self._y = X, Rows(y)
-        self._weights, self._total_weight, exponent = None, float(self.n_samples), 0
+        self._scale = tanh_scale(self.layout, self._output_sigmoid, self.dtype)
+        self._X, self._y, self._weights = X, y, None
+        self._total_weight, exponent = float(self.n_samples), 0
         if sample_weight is not None:
             w = checked_weights(sample_weight, self.n_samples)
             exponent = math.frexp(w.max())[1] - 1
             w = np.ldexp(w, -exponent)  # at most 2, so that float32 holds it
             self._total_weight = float(w.sum())
-            self._weights = Rows(w.astype(self.dtype)[:, None])
+            self._weights = w.astype(self.dtype)[:, None]
         with np.errstate(over="ignore", under="ignore"):
             self.total_weight = float(np.ldexp(self._total_weight, exponent))  # W
             self._penalty = float(np.ldexp(self.alpha / self._total_weight, -exponent))  # α/W
         self._block_rows = min(block_rows(self.layout.sizes, self.dtype), self.n_samples)
-        self._idle: list[Workspace] = []  # one is in use by every evaluation under way
+        # Multiplications and, at about ten times the cost, activations of a row.
+        self._work = self.n_params + 10 * sum(self.layout.sizes[1:])
+        self._idle: list[Workspace] = []  # one is in use by every thread of every evaluation
 
     def __call__(self, theta: ArrayLike, rows=None) -> tuple[float, NDArray]:
         """Loss and gradient at θ.
@@ -152,14 +166,11 @@ class MLPObjective:
         gradient : ndarray of shape (n_params,)
             A new array, in the precision of the objective.
         """
-        gradient = np.zeros(self.n_params)
-        loss = self._evaluate(theta, rows, gradient)
-        with np.errstate(over="ignore"):
-            return loss, gradient.astype(self.dtype, copy=False)
+        return self._evaluate(theta, rows, with_gradient=True)
 
     def loss(self, theta: ArrayLike, rows=None) -> float:
         """The loss alone, without the backward pass (see `__call__`)."""
-        return self._evaluate(theta, rows)
+        return self._evaluate(theta, rows, with_gradient=False)[0]
 
     def gradient(self, theta: ArrayLike, rows=None) -> NDArray:
         """The gradient alone (see `__call__`)."""
@@ -167,62 +178,79 @@ class MLPObjective:
 
     def loss_of_mean(self) -> float:
         """The data loss of predicting the weighted mean of the targets, as a baseline."""
-        y = self._y.X.astype(np.float64)
-        w = None if self._weights is None else self._weights.X[:, 0].astype(np.float64)
+        y = self._y.astype(np.float64)
+        w = None if self._weights is None else self._weights[:, 0].astype(np.float64)
         squares = np.sum((y - np.average(y, axis=0, weights=w)) ** 2, axis=1)
         return 0.5 * float(np.average(squares, weights=w))
 
-    def _evaluate(self, theta, rows, gradient=None) -> float:
-        """The loss; adds the gradient to ``gradient``, of zeros and float64, where given."""
+    def _evaluate(self, theta, rows, with_gradient) -> tuple[float, NDArray | None]:
         theta = checked_theta(theta, self.layout, self.dtype)
         rows, n_rows = self._checked_rows(rows)
         with np.errstate(over="ignore", invalid="ignore"):  # far from any minimum: inf is right
-            params = self.layout.views(theta)
             scale = self.n_samples / (n_rows * self._total_weight)  # n / (n_B W)
-            loss = 0.5 * scale * self._sum_blocks(params, rows, gradient)
+            loss, gradient = self._sum_blocks(theta, rows, n_rows, with_gradient)
+            loss *= 0.5 * scale
             if self._penalty:
-                loss += 0.5 * self._penalty * sum_of_squared_weights(params)
+                params = self.layout.views(theta)
+                loss += 0.5 * self._penalty * sum(sum_of_squares(A) for A, _ in params)
             if gradient is not None:
+                self._X.unfold(self.layout.stacked(gradient)[0])
+                from_tanh(gradient, self._scale, self.layout)
                 gradient *= scale
-                d_params = self.layout.views(gradient)
-                self._X.unfold(*d_params[0])
                 if self._penalty:
-                    for (dA, _), (A, _) in zip(d_params, params, strict=True):
+                    for (dA, _), (A, _) in zip(self.layout.views(gradient), params, strict=True):
                         dA += self._penalty * A  # + (α/W) A_{i−1}
-        return loss
+                gradient = gradient.astype(self.dtype, copy=False)
+        return loss, gradient
 
-    def _sum_blocks(self, params, rows, gradient) -> float:
-        """Σ w ‖f_K − y‖², block by block; adds half its gradient to ``gradient`` where given."""
-        params = [self._X.fold(*params[0]), *params[1:]]
-        total = 0.0
-        try:
-            workspace = self._idle.pop()
-        except IndexError:
-            workspace = Workspace(self.layout, self._block_rows, self.dtype)
-        for block, n_rows in split(rows, self._block_rows):
-            total += self._block(params, block, workspace, n_rows, gradient is not None)
-            if gradient is not None:
-                gradient += workspace.gradient
-        self._idle.append(workspace)
-        return total
+    def _sum_blocks(self, theta, rows, n_rows, with_gradient) -> tuple[float, NDArray | None]:
+        """Σ w ‖f_K − y‖² over some rows, and half its gradient in the tanh form, in float64."""
+        B = to_tanh(theta, self._scale, self.layout)
+        self._X.fold(B[0])
+        dealt = parts(split(rows, self._block_rows))
+        losses, gradients = [0.0] * len(dealt), [None] * len(dealt)
 
-    def _block(self, params, rows, workspace, n_rows, with_gradient) -> float:
+        def sum_part(k: int) -> None:
+            try:
+                workspace = self._idle.pop()
+            except IndexError:
+                workspace = Workspace(self.layout, self._block_rows, self.dtype)
+            with np.errstate(over="ignore", invalid="ignore"):
+                for block, m in dealt[k]:
+                    losses[k] += self._block(B, block, m, workspace, with_gradient)
+                    if not with_gradient:
+                        continue
+                    if gradients[k] is None:
+                        gradients[k] = workspace.gradient.astype(np.float64)
+                    else:
+                        gradients[k] += workspace.gradient
+            self._idle.append(workspace)
+
+        with single_threaded_blas as n_threads:
+            run(sum_part, len(dealt), n_threads if n_rows * self._work > MIN_WORK else 1)
+        total, *others = gradients
+        if with_gradient:
+            for gradient in others:
+                total += gradient
+        return sum(losses), total
+
+    def _block(self, B, rows, m, workspace, with_gradient) -> float:
         """The same for one block; half its gradient goes to ``workspace.gradient``."""
-        (x, *f), delta, y, w = workspace.views(n_rows)
-        f = [self._X.read(rows, x), *f]
-        forward(params, f, self._output_sigmoid)
-        residual = np.subtract(f[-1], self._y.read(rows, y), out=delta[-1])
+        (x, *t), t_inner, delta, delta_inner, y, w = workspace.views(m)
+        t = [self._X.read(rows, x), *t]
+        forward(B, t, t_inner, self._output_sigmoid)
+        residual = np.subtract(t[-1], take(self._y, rows, y), out=delta[-1])
         if self._weights is None:
-            loss = np.einsum("sj,sj->", residual, residual, dtype=np.float64)
+            loss = sum_of_squares(residual)
         else:
-            w = self._weights.read(rows, w)
-            loss = np.einsum("sj,sj,sk->", residual, residual, w, dtype=np.float64)
+            w = take(self._weights, rows, w)
+            loss = float(np.einsum("sj,sj,sk->", residual, residual, w, dtype=np.float64))
             residual *= w
         if with_gradient:
             if self._output_sigmoid:
-                times_derivative(delta[-1], f[-1])  # δ_K = w (f_K − y) ∘ f_K ∘ (1 − f_K)
-            backward(params, f, delta, workspace.params)
-        return float(loss)
+                times_sigmoid_derivative(delta[-1], t[-1])  # δ_K = w (f_K − y) ∘ 2 f_K ∘ (1 − f_K)
+            backward(B, t, delta, delta_inner, workspace.G)
+        return loss
 
     def initial_theta(self, random_state=None) -> NDArray:
         """Draw a starting point, in the precision of the objective.
@@ -301,21 +329,37 @@ class MLPObjective:
 def network_output(layout: Layout, theta: NDArray, X: Rows, output_activation: str) -> NDArray:
     """f_K(θ, x) for each of the rows, of shape (rows, d_K), in O(block) memory beside it."""
     output = np.empty((X.shape[0], layout.sizes[-1]), X.dtype)
-    params = layout.views(theta)
+    output_sigmoid = output_activation == "sigmoid"
     size = min(block_rows(layout.sizes, X.dtype), X.shape[0])
-    workspace = Workspace(layout, size, X.dtype)
-    with np.errstate(over="ignore", invalid="ignore"):
-        params = [X.fold(*params[0]), *params[1:]]
-        for rows, n_rows in split(slice(0, X.shape[0]), size):
-            x, *f = workspace.views(n_rows)[0]
-            f[-1] = output[rows]
-            forward(params, [X.read(rows, x), *f], output_activation == "sigmoid")
+    dealt = parts(split(slice(0, X.shape[0]), size))
+
+    def fill_part(k: int) -> None:
+        workspace = Workspace(layout, size, X.dtype)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for rows, m in dealt[k]:
+                (x, *t), t_inner, *_ = workspace.views(m)
+                t[-1] = output[rows]
+                forward(B, [X.read(rows, x), *t], [*t_inner[:-1], t[-1]], output_sigmoid)
+
+    with single_threaded_blas as n_threads:
+        with np.errstate(over="ignore", invalid="ignore"):
+            B = to_tanh(theta, tanh_scale(layout, output_sigmoid, X.dtype), layout)
+            X.fold(B[0])
+        work = X.shape[0] * (layout.n_params + 10 * sum(layout.sizes[1:]))
+        run(fill_part, len(dealt), n_threads if work > MIN_WORK else 1)
     return output
 
 
-def sum_of_squared_weights(params: Params) -> float:
-    """Σ_i ‖A_i‖_F²."""
-    return sum(float(np.einsum("ij,ij->", A, A, dtype=np.float64)) for A, _ in params)
+def take(a: NDArray, rows: RowIndex, out: NDArray) -> NDArray:
+    """Rows of a C-contiguous array: a view of a slice, others gathered in ``out``."""
+    if isinstance(rows, slice):
+        return a[rows]
+    return np.take(a, rows, axis=0, out=out, mode="clip")  # "clip" lets it write straight to out
+
+
+def sum_of_squares(a: NDArray) -> float:
+    """‖a‖_F², summed in float64."""
+    return float(np.einsum("ij,ij->", a, a, dtype=np.float64))
 
 
 def checked_weights(

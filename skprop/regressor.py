@@ -18,10 +18,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .blocks import Rows
 from .compat import Interval, InvalidParameterError, StrOptions
 from .layout import Layout, checked_theta, hidden_sizes
 from .objective import FLOATS, MLPObjective, checked_weights, network_output
+from .rows import Rows
 from .scaling import fit_range_scaler, fit_scaler
 from .solvers import LIMIT, minimize_adam, minimize_lbfgs, minimize_sgd
 

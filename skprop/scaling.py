@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.sparsefuncs import min_max_axis
 
-from .blocks import MAX_ROWS, Rows, split
+from .blocks import MAX_ROWS, split
+from .rows import Rows
 
 
 def fit_scaler(rows: Rows, weights: NDArray | None) -> StandardScaler:
@@ -71,9 +72,7 @@ def extremes(rows: Rows) -> tuple[NDArray, NDArray]:
 
 
 def _blocks(rows: Rows):
-    """The rows in float64, block by block."""
-    rows = Rows(rows.X, index=rows.index, dtype=np.float64)
-    buffer = np.empty((0 if rows.sparse else min(MAX_ROWS, rows.shape[0]), rows.shape[1]))
-    for block, n_rows in split(slice(0, rows.shape[0]), MAX_ROWS):
-        x = rows.read(block, buffer[:n_rows])
-        yield block, x
+    """The rows as they are, in float64 and C order, block by block."""
+    for block, _ in split(slice(0, rows.shape[0]), MAX_ROWS):
+        x = rows.raw(block)
+        yield block, x.astype(np.float64) if rows.sparse else np.ascontiguousarray(x, np.float64)

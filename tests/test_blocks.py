@@ -1,9 +1,20 @@
+import threading
+
 import numpy as np
 import pytest
-from scipy import sparse
-from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from skprop.blocks import MAX_ROWS, MIN_ROWS, Rows, block_rows, is_memory_mapped, split
+from skprop import MLPObjective
+from skprop.blocks import (
+    MAX_PARTS,
+    MAX_ROWS,
+    MIN_ROWS,
+    block_rows,
+    parts,
+    run,
+    single_threaded_blas,
+    split,
+)
 
 
 @pytest.mark.parametrize("size", [1, 3, 10, 11])
@@ -23,58 +34,89 @@ def test_wide_layers_get_short_blocks_and_narrow_ones_long():
     assert block_rows((10, 128, 1), np.float32) == 2 * block_rows((10, 128, 1), np.float64)
 
 
-LAYOUTS = {
-    "C": lambda X: X,
-    "Fortran": np.asfortranarray,
-    "strided": lambda X: np.repeat(X, 2, axis=0)[::2],
-    "float32": lambda X: X.astype(np.float32),
-    "CSR": sparse.csr_array,
-}
-X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32).astype(float)
-INDEX = np.array([3, 3, 19, 0, 7])
+@pytest.mark.parametrize("n", [1, 5, 16, 17, 100])
+def test_parts_are_a_fixed_number_of_runs_of_neighbours(n):
+    dealt = parts(list(range(n)))
+    assert [k for part in dealt for k in part] == list(range(n))
+    assert len(dealt) == min(n, MAX_PARTS)
+    assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("scaled", [False, True])
-@pytest.mark.parametrize("index", [None, INDEX], ids=["all", "index"])
-@pytest.mark.parametrize("rows", [slice(1, 4), np.array([4, 0, 0])], ids=["slice", "array"])
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_blas_is_held_to_one_thread_and_let_go_by_the_last_to_leave():
+    with threadpool_limits(3, "blas"):
+        before = blas_threads()
+        with single_threaded_blas as n_outer:
+            with single_threaded_blas as n_inner:
+                assert set(blas_threads()) == {1}
+            assert set(blas_threads()) == {1}
+        assert n_outer == n_inner == max(before)
+        assert blas_threads() == before
+
+
+def test_the_limit_of_blas_is_the_limit_of_the_blocks():
+    with threadpool_limits(1, "blas"), single_threaded_blas as n_threads:
+        assert n_threads == 1
+
+
+def test_every_task_runs_once_on_no_more_threads_than_asked_for():
+    for n_threads in (1, 2, 5):
+        done, threads = [], set()
+
+        def task(k, done=done, threads=threads):
+            done.append(k)
+            threads.add(threading.get_ident())
+
+        run(task, 50, n_threads)
+        assert sorted(done) == list(range(50))
+        assert len(threads) <= n_threads
+
+
+def test_tasks_do_run_side_by_side():
+    meeting = threading.Barrier(2, timeout=30)
+    run(lambda k: meeting.wait(), 2, 2)
+
+
+@pytest.mark.parametrize("where", ["caller", "helper"])
+def test_what_a_task_raises_comes_out_when_none_is_running(where):
+    meeting, running, caller = threading.Barrier(2, timeout=30), [], threading.get_ident()
+
+    def task(k):
+        running.append(k)
+        meeting.wait()
+        try:
+            if (threading.get_ident() == caller) == (where == "caller"):
+                raise ZeroDivisionError
+        finally:
+            running.remove(k)
+
+    with pytest.raises(ZeroDivisionError):
+        run(task, 2, 2)
+    assert running == []
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_rows_reads_what_indexing_would(layout, scaled, index, rows, dtype):
-    # CSR rows are read as they are: the scaler is folded into the first layer instead.
-    scaler = StandardScaler().fit(X) if scaled and layout != "CSR" else None
-    selected = X if index is None else X[index]
-    expected = selected[rows] if scaler is None else scaler.transform(selected[rows])
-    source = Rows(LAYOUTS[layout](X), index=index, scaler=scaler, dtype=dtype)
-    block = source.read(rows, np.empty((3, 3), dtype))
-    block = block.toarray() if layout == "CSR" else block
-    assert block.dtype == dtype
-    np.testing.assert_allclose(block, expected, rtol=1e-6 if dtype == np.float32 else 1e-15)
-    again = source.in_memory().read(rows, np.empty((3, 3), dtype))
-    np.testing.assert_array_equal(again.toarray() if layout == "CSR" else again, block)
-    some = Rows(LAYOUTS[layout](X), scaler=scaler, dtype=dtype).take(INDEX).take(np.array([1, 2]))
-    block = some.read(slice(0, 2), np.empty((2, 3), dtype))
-    expected = X[[3, 19]] if scaler is None else scaler.transform(X[[3, 19]])
-    block = block.toarray() if layout == "CSR" else block
-    np.testing.assert_allclose(block, expected, rtol=1e-6 if dtype == np.float32 else 1e-15)
-
-
-def test_folding_moves_the_standard_units_into_the_first_layer():
-    rng = np.random.default_rng(1)
-    scaler = StandardScaler().fit(X)
-    rows = Rows(sparse.csr_array(X), scaler=scaler)
-    A, b, delta = rng.normal(size=(3, 4)), rng.normal(size=4), rng.normal(size=(20, 4))
-    DA, c = rows.fold(A, b)
-    np.testing.assert_allclose(X @ DA + c, scaler.transform(X) @ A + b, rtol=1e-12, atol=1e-14)
-    dA, db = X.T @ delta, delta.sum(axis=0)
-    rows.unfold(dA, db)
-    np.testing.assert_allclose(dA, scaler.transform(X).T @ delta, rtol=1e-11, atol=1e-13)
-
-
-def test_rows_in_a_file_are_never_copied_into_memory(tmp_path):
-    np.save(tmp_path / "X.npy", X)
-    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    assert is_memory_mapped(np.asarray(mapped)[2:])
-    assert not is_memory_mapped(X[2:])
-    rows = Rows(np.asarray(mapped), scaler=StandardScaler().fit(X))
-    assert rows.in_memory() is rows
-    assert Rows(X, scaler=rows.scaler).in_memory() is not rows
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_result_is_the_same_to_the_last_bit_on_any_number_of_threads(dtype, weighted):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(20_000, 5)).astype(dtype), rng.normal(size=(20_000, 2))
+    w = rng.uniform(0, 2, 20_000) if weighted else None
+    objective = MLPObjective(X, y, hidden_layer_sizes=(40, 10), alpha=0.1, sample_weight=w)
+    theta = objective.initial_theta(0)
+    subset = rng.permutation(20_000)[:15_000]
+    results = []
+    for n_threads in (1, 2, 3, 16):
+        with threadpool_limits(n_threads, "blas"):
+            assert blas_threads()[0] == n_threads
+            results.append(
+                (objective(theta), objective(theta, subset), objective.predict(theta, X))
+            )
+    for whole, part, predicted in results[1:]:
+        assert whole[0] == results[0][0][0]
+        np.testing.assert_array_equal(whole[1], results[0][0][1])
+        assert part[0] == results[0][1][0]
+        np.testing.assert_array_equal(part[1], results[0][1][1])
+        np.testing.assert_array_equal(predicted, results[0][2])

@@ -6,7 +6,7 @@ from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 
 from skprop import scaling
-from skprop.blocks import Rows
+from skprop.rows import Rows
 from skprop.scaling import fit_range_scaler, fit_scaler
 
 rng = np.random.default_rng(0)

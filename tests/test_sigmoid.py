@@ -2,13 +2,13 @@ import mpmath
 import numpy as np
 import pytest
 
-from skprop.sigmoid import sigmoid, times_derivative
+from skprop.sigmoid import sigmoid_of_double, times_sigmoid_derivative, times_tanh_derivative
 
 
 def sigma(z):
-    z = np.array(z, dtype=float)
-    sigmoid(z)
-    return z
+    half = np.array(z, dtype=float) / 2
+    sigmoid_of_double(half)
+    return half
 
 
 def test_sigmoid_is_exact_to_rounding_of_one():
@@ -27,14 +27,31 @@ def test_sigmoid_keeps_its_relative_digits_down_to_minus_five():
 def test_sigmoid_saturates_without_a_warning(dtype):
     z = np.array([-np.inf, -800, -1e30, 0, 1e30, 800, np.inf], dtype=dtype)
     with np.errstate(all="raise"):
-        sigmoid(z)
+        sigmoid_of_double(z)
     np.testing.assert_array_equal(z, [0, 0, 0, 0.5, 1, 1, 1])
     assert z.dtype == dtype
 
 
-def test_times_derivative_is_delta_times_f_times_one_minus_f():
+@pytest.mark.parametrize(
+    ("times", "derivative"),
+    [
+        (times_tanh_derivative, lambda t: 1 - t**2),
+        (times_sigmoid_derivative, lambda f: 2 * f * (1 - f)),
+    ],
+)
+def test_products_with_the_derivatives(times, derivative):
     rng = np.random.default_rng(0)
     delta, f = rng.normal(size=(5, 3)), rng.uniform(size=(5, 3))
-    expected = delta * (f * (1 - f))
-    times_derivative(delta, f)
-    np.testing.assert_allclose(delta, expected, rtol=1e-15)
+    expected = delta * derivative(f)
+    times(delta, f)
+    np.testing.assert_allclose(delta, expected, rtol=1e-14)
+
+
+def test_the_derivatives_are_those_of_the_functions():
+    h, z = 1e-30, np.linspace(-4, 4, 9)
+    ones = np.ones(9)
+    times_tanh_derivative(ones, np.tanh(z))
+    np.testing.assert_allclose(ones, np.tanh(z + 1j * h).imag / h, rtol=1e-10)
+    ones = np.ones(9)
+    times_sigmoid_derivative(ones, 1 / (1 + np.exp(-2 * z)))
+    np.testing.assert_allclose(ones, (1 / (1 + np.exp(-2 * (z + 1j * h)))).imag / h, rtol=1e-10)
