@@ -10,8 +10,8 @@ where the bias is the weight of a constant unit 1, and B_{i−1} stacks weights 
     B_0 = [A_0; b_0]/2,    B_i = [A_i/2; b_i + 1ᵀA_i/2]/2
 
 (of the last layer, without the outer /2 if it is the identity). It saves three passes over every
-hidden unit and two over every bias, and [A_i; b_i] is how A_i and b_i lie in θ, so the two
-steps between the forms are a product with a constant vector and a sum over columns.
+hidden unit and two over every bias. [A_i; b_i] is how A_i and b_i lie in θ, so the step from one
+form to the other is a few operations on all of θ.
 
 Every array is handed in; nothing of the size (rows × d) is allocated here. A block's t[0] has
 the constant unit as its last column; or it is a CSR matrix without one, for which SciPy has
@@ -19,38 +19,36 @@ no in-place product.
 """
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from .layout import Layout
 from .sigmoid import sigmoid_of_double, times_tanh_derivative
 
 
-def tanh_scale(layout: Layout, output_sigmoid: bool, dtype: DTypeLike) -> NDArray:
-    """The constant s for which B = s ∘ θ, but for the sums over columns."""
-    scale = np.full(layout.n_params, 0.5, dtype)
-    for i, (A, b) in enumerate(layout.views(scale)):
-        A *= 1.0 if i == 0 else 0.5
-        if i == layout.n_layers - 1 and not output_sigmoid:
-            A *= 2
-            b *= 2
-    return scale
-
-
-def to_tanh(theta: NDArray, scale: NDArray, layout: Layout) -> list[NDArray]:
+def to_tanh(theta: NDArray, layout: Layout, output_sigmoid: bool) -> list[NDArray]:
     """[B_0, …, B_{K-1}], of shapes (d_{i-1} + 1, d_i): new arrays."""
-    B = layout.stacked(theta * scale)
-    for i in range(1, layout.n_layers):
-        B[i][-1] += B[i][:-1].sum(axis=0)
+    B = []
+    for i, S in enumerate(layout.stacked(theta)):
+        B.append(S * _half(i, layout, output_sigmoid))
+        if i > 0:
+            B[i][:-1] *= 0.5
+            B[i][-1] += B[i][:-1].sum(axis=0)
     return B
 
 
-def from_tanh(gradient: NDArray, scale: NDArray, layout: Layout) -> None:
-    """Turn ∂L/∂B, flat, into ∂L/∂θ: the transpose of the linear map `to_tanh`, in place."""
-    G = layout.stacked(gradient)
-    for i in range(1, layout.n_layers):
-        G[i][:-1] += G[i][-1]
-    gradient *= scale
+def from_tanh(G: list[NDArray], layout: Layout, output_sigmoid: bool, scale: float) -> None:
+    """Turn ∂L/∂B into ``scale`` ∂L/∂θ: the transpose of the linear map `to_tanh`, in place."""
+    for i in range(layout.n_layers):
+        if i > 0:
+            G[i][:-1] += G[i][-1]
+            G[i][:-1] *= 0.5
+        G[i] *= scale * _half(i, layout, output_sigmoid)
+
+
+def _half(i: int, layout: Layout, output_sigmoid: bool) -> float:
+    """The ½ of z/2 in σ(z) = (1 + tanh(z/2))/2, which an identity does not have."""
+    return 1.0 if i == layout.n_layers - 1 and not output_sigmoid else 0.5
 
 
 def forward(B: list, t: list, inner: list, output_sigmoid: bool) -> None:

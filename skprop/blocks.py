@@ -6,6 +6,8 @@ are dealt out to threads in a fixed number of parts, each summed by itself and t
 order: the result is the same to the last bit on any number of threads.
 """
 
+import contextlib
+import contextvars
 import itertools
 import os
 import threading
@@ -22,7 +24,9 @@ from .layout import Layout
 CACHE_BYTES = 512 * 1024
 MIN_ROWS, MAX_ROWS = 256, 8192
 MAX_PARTS = 16  # each needs a gradient of its own; no more threads than this are of use
-MIN_WORK = 2_000_000  # multiplications: under about 0.1 ms, handing over costs more than it gains
+# In multiplications. Under the first a product is far too small for BLAS to share it out among
+# threads; under the second, about 0.2 ms, handing blocks to threads costs more than it gains.
+TINY_WORK, MIN_WORK = 8_192, 2_000_000
 
 RowIndex = slice | NDArray[np.intp]
 
@@ -45,11 +49,29 @@ def split(rows: RowIndex, size: int) -> list[tuple[RowIndex, int]]:
     return [(block, len(block)) for block in blocks]
 
 
-def parts(blocks: list) -> list[list]:
-    """Deal blocks out into at most MAX_PARTS runs of neighbours, whatever the number of threads."""
+def parts(rows: RowIndex, n_rows: int, size: int) -> list[list[tuple[RowIndex, int]]]:
+    """Blocks, dealt out into at most MAX_PARTS runs of neighbours.
+
+    What is in a part does not depend on the number of threads.
+    """
+    if n_rows <= size:
+        return [[(rows, n_rows)]]
+    blocks = split(rows, size)
     n = min(len(blocks), MAX_PARTS)
     cuts = [len(blocks) * k // n for k in range(n + 1)]
     return [blocks[a:b] for a, b in itertools.pairwise(cuts)]
+
+
+def unit_buffers(layout: Layout, n_rows: int, dtype: DTypeLike) -> list[NDArray]:
+    """t_0, …, t_{K-1} with the constant unit 1 as last column, and f_K (see `backprop`)."""
+    *wide, last = layout.sizes
+    return [*(np.ones((n_rows, d + 1), dtype) for d in wide), np.empty((n_rows, last), dtype)]
+
+
+def without_constant(buffers: list[NDArray]) -> list[NDArray]:
+    """Views of t_0, …, t_{K-1} without that column, and f_K."""
+    *wide, last = buffers
+    return [*(t[:, :-1] for t in wide), last]
 
 
 class Workspace:
@@ -64,11 +86,8 @@ class Workspace:
     """
 
     def __init__(self, layout: Layout, n_rows: int, dtype: DTypeLike):
-        *wide, last = layout.sizes
-        # One column more than units: the constant unit 1 of the next layer's biases.
-        self._t = [np.ones((n_rows, d + 1), dtype) for d in wide] + [
-            np.empty((n_rows, last), dtype)
-        ]
+        last = layout.sizes[-1]
+        self._t = unit_buffers(layout, n_rows, dtype)
         self._delta = [np.empty_like(t) for t in self._t[1:]]
         self._y = np.empty((n_rows, last), dtype)
         self._w = np.empty((n_rows, 1), dtype)
@@ -82,10 +101,9 @@ class Workspace:
             if len(self._views) > 3:  # there are two sizes in a run: full blocks and the last
                 self._views.clear()
             t = [t[:m] for t in self._t]
-            delta = [None, *(delta[:m] for delta in self._delta)]
-            t_inner = [*(t[:, :-1] for t in t[:-1]), t[-1]]
-            delta_inner = [None, *(delta[:, :-1] for delta in delta[1:-1]), delta[-1]]
-            self._views[m] = t, t_inner, delta, delta_inner, self._y[:m], self._w[:m]
+            delta = [delta[:m] for delta in self._delta]
+            inner = without_constant(t), [None, *without_constant(delta)]
+            self._views[m] = t, inner[0], [None, *delta], inner[1], self._y[:m], self._w[:m]
         return self._views[m]
 
 
@@ -132,6 +150,11 @@ class SingleThreadedBLAS:
                     lib.set_num_threads(n)
 
 
+def threads_for(work: int):
+    """Context that holds BLAS to one thread and gives the number of threads for ``work``."""
+    return contextlib.nullcontext(1) if work <= TINY_WORK else single_threaded_blas
+
+
 class Helpers:
     """The threads that work beside the calling one; made when first needed."""
 
@@ -145,7 +168,8 @@ class Helpers:
         with self._lock:
             if n > self._n:
                 self._pool, self._n = ThreadPoolExecutor(n, "skprop"), n
-            return [self._pool.submit(work) for _ in range(n)]
+            # In a copy of the caller's context, where NumPy keeps how it treats overflow.
+            return [self._pool.submit(contextvars.copy_context().run, work) for _ in range(n)]
 
 
 single_threaded_blas = SingleThreadedBLAS()

@@ -32,11 +32,12 @@ class Layout:
     def __init__(self, sizes: Sequence[int]):
         self.sizes = tuple(int(d) for d in sizes)
         self.n_layers = len(self.sizes) - 1
-        self._pieces = []
+        self._pieces, self._stacked = [], []
         start = 0
         for d_in, d_out in pairwise(self.sizes):
             middle, stop = start + d_in * d_out, start + (d_in + 1) * d_out
             self._pieces.append((slice(start, middle), slice(middle, stop), (d_in, d_out)))
+            self._stacked.append((slice(start, stop), (d_in + 1, d_out)))
             start = stop
         self.n_params = start
 
@@ -52,10 +53,7 @@ class Layout:
 
         That is how they lie in θ, so this too copies nothing.
         """
-        return [
-            vector[A.start : b.stop].reshape(d_in + 1, d_out)
-            for A, b, (d_in, d_out) in self._pieces
-        ]
+        return [vector[rows].reshape(shape) for rows, shape in self._stacked]
 
     def pack(self, params: Sequence[tuple[ArrayLike, ArrayLike]]) -> NDArray:
         """Concatenate [(A_0, b_0), …] into a new flat vector; the inverse of `views`."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
-from .backprop import backward, forward, from_tanh, tanh_scale, to_tanh
+from .backprop import backward, forward, from_tanh, to_tanh
 from .blocks import (
     MIN_WORK,
     RowIndex,
@@ -16,8 +16,9 @@ from .blocks import (
     block_rows,
     parts,
     run,
-    single_threaded_blas,
-    split,
+    threads_for,
+    unit_buffers,
+    without_constant,
 )
 from .layout import Layout, Params, checked_theta, hidden_sizes
 from .rows import Rows
@@ -134,7 +135,6 @@ class MLPObjective:
         self.alpha = float(alpha)
         self.output_activation = output_activation
         self._output_sigmoid = output_activation == "sigmoid"
-        self._scale = tanh_scale(self.layout, self._output_sigmoid, self.dtype)
         self._X, self._y, self._weights = X, y, None
         self._total_weight, exponent = float(self.n_samples), 0
         if sample_weight is not None:
@@ -145,7 +145,12 @@ class MLPObjective:
             self._weights = w.astype(self.dtype)[:, None]
         with np.errstate(over="ignore", under="ignore"):
             self.total_weight = float(np.ldexp(self._total_weight, exponent))  # W
-            self._penalty = float(np.ldexp(self.alpha / self._total_weight, -exponent))  # α/W
+            penalty = float(np.ldexp(self.alpha / self._total_weight, -exponent))  # α/W
+        self._penalty = None
+        if penalty > 0:
+            self._penalty = np.zeros(self.n_params)
+            for A, _ in self.layout.views(self._penalty):
+                A[...] = penalty
         self._block_rows = min(block_rows(self.layout.sizes, self.dtype), self.n_samples)
         # Multiplications and, at about ten times the cost, activations of a row.
         self._work = self.n_params + 10 * sum(self.layout.sizes[1:])
@@ -186,28 +191,32 @@ class MLPObjective:
     def _evaluate(self, theta, rows, with_gradient) -> tuple[float, NDArray | None]:
         theta = checked_theta(theta, self.layout, self.dtype)
         rows, n_rows = self._checked_rows(rows)
-        with np.errstate(over="ignore", invalid="ignore"):  # far from any minimum: inf is right
+        work = n_rows * self._work
+        with np.errstate(over="ignore", invalid="ignore"), threads_for(work) as n_threads:
+            B = to_tanh(theta, self.layout, self._output_sigmoid)
+            self._X.fold(B[0])
+            n_threads = n_threads if work > MIN_WORK else 1
+            loss, gradient = self._sum_blocks(B, rows, n_rows, n_threads, with_gradient)
             scale = self.n_samples / (n_rows * self._total_weight)  # n / (n_B W)
-            loss, gradient = self._sum_blocks(theta, rows, n_rows, with_gradient)
             loss *= 0.5 * scale
-            if self._penalty:
-                params = self.layout.views(theta)
-                loss += 0.5 * self._penalty * sum(sum_of_squares(A) for A, _ in params)
-            if gradient is not None:
-                self._X.unfold(self.layout.stacked(gradient)[0])
-                from_tanh(gradient, self._scale, self.layout)
-                gradient *= scale
-                if self._penalty:
-                    for (dA, _), (A, _) in zip(self.layout.views(gradient), params, strict=True):
-                        dA += self._penalty * A  # + (α/W) A_{i−1}
+            if with_gradient:
+                G = self.layout.stacked(gradient)
+                self._X.unfold(G[0])
+                from_tanh(G, self.layout, self._output_sigmoid, scale)
+            if self._penalty is not None:
+                shrinkage = self._penalty * theta  # (α/W) A_i, and 0 for b_i
+                loss += 0.5 * float(np.dot(shrinkage, theta))
+                if with_gradient:
+                    gradient += shrinkage
+            if with_gradient:
                 gradient = gradient.astype(self.dtype, copy=False)
         return loss, gradient
 
-    def _sum_blocks(self, theta, rows, n_rows, with_gradient) -> tuple[float, NDArray | None]:
-        """Σ w ‖f_K − y‖² over some rows, and half its gradient in the tanh form, in float64."""
-        B = to_tanh(theta, self._scale, self.layout)
-        self._X.fold(B[0])
-        dealt = parts(split(rows, self._block_rows))
+    def _sum_blocks(
+        self, B, rows, n_rows, n_threads, with_gradient
+    ) -> tuple[float, NDArray | None]:
+        """Σ w ‖f_K − y‖² over some rows, and half its gradient by B, in float64."""
+        dealt = parts(rows, n_rows, self._block_rows)
         losses, gradients = [0.0] * len(dealt), [None] * len(dealt)
 
         def sum_part(k: int) -> None:
@@ -215,23 +224,20 @@ class MLPObjective:
                 workspace = self._idle.pop()
             except IndexError:
                 workspace = Workspace(self.layout, self._block_rows, self.dtype)
-            with np.errstate(over="ignore", invalid="ignore"):
-                for block, m in dealt[k]:
-                    losses[k] += self._block(B, block, m, workspace, with_gradient)
-                    if not with_gradient:
-                        continue
-                    if gradients[k] is None:
-                        gradients[k] = workspace.gradient.astype(np.float64)
-                    else:
-                        gradients[k] += workspace.gradient
+            for block, m in dealt[k]:
+                losses[k] += self._block(B, block, m, workspace, with_gradient)
+                if not with_gradient:
+                    continue
+                if gradients[k] is None:
+                    gradients[k] = workspace.gradient.astype(np.float64)
+                else:
+                    gradients[k] += workspace.gradient
             self._idle.append(workspace)
 
-        with single_threaded_blas as n_threads:
-            run(sum_part, len(dealt), n_threads if n_rows * self._work > MIN_WORK else 1)
+        run(sum_part, len(dealt), n_threads)
         total, *others = gradients
-        if with_gradient:
-            for gradient in others:
-                total += gradient
+        for gradient in others if with_gradient else ():
+            total += gradient
         return sum(losses), total
 
     def _block(self, B, rows, m, workspace, with_gradient) -> float:
@@ -328,24 +334,22 @@ class MLPObjective:
 
 def network_output(layout: Layout, theta: NDArray, X: Rows, output_activation: str) -> NDArray:
     """f_K(θ, x) for each of the rows, of shape (rows, d_K), in O(block) memory beside it."""
-    output = np.empty((X.shape[0], layout.sizes[-1]), X.dtype)
-    output_sigmoid = output_activation == "sigmoid"
-    size = min(block_rows(layout.sizes, X.dtype), X.shape[0])
-    dealt = parts(split(slice(0, X.shape[0]), size))
+    n, output_sigmoid = X.shape[0], output_activation == "sigmoid"
+    output = np.empty((n, layout.sizes[-1]), X.dtype)
+    size = min(block_rows(layout.sizes, X.dtype), n)
+    dealt = parts(slice(0, n), n, size)
 
     def fill_part(k: int) -> None:
-        workspace = Workspace(layout, size, X.dtype)
-        with np.errstate(over="ignore", invalid="ignore"):
-            for rows, m in dealt[k]:
-                (x, *t), t_inner, *_ = workspace.views(m)
-                t[-1] = output[rows]
-                forward(B, [X.read(rows, x), *t], [*t_inner[:-1], t[-1]], output_sigmoid)
+        buffers = unit_buffers(layout, size, X.dtype)
+        for rows, m in dealt[k]:
+            x, *t = (a[:m] for a in buffers)
+            t[-1] = output[rows]
+            forward(B, [X.read(rows, x), *t], [None, *without_constant(t)], output_sigmoid)
 
-    with single_threaded_blas as n_threads:
-        with np.errstate(over="ignore", invalid="ignore"):
-            B = to_tanh(theta, tanh_scale(layout, output_sigmoid, X.dtype), layout)
-            X.fold(B[0])
-        work = X.shape[0] * (layout.n_params + 10 * sum(layout.sizes[1:]))
+    work = n * layout.n_params
+    with np.errstate(over="ignore", invalid="ignore"), threads_for(work) as n_threads:
+        B = to_tanh(theta, layout, output_sigmoid)
+        X.fold(B[0])
         run(fill_part, len(dealt), n_threads if work > MIN_WORK else 1)
     return output
 
@@ -358,7 +362,10 @@ def take(a: NDArray, rows: RowIndex, out: NDArray) -> NDArray:
 
 
 def sum_of_squares(a: NDArray) -> float:
-    """‖a‖_F², summed in float64."""
+    """‖a‖_F² of a C-contiguous array, summed in float64."""
+    if a.dtype == np.float64:
+        a = a.ravel()
+        return float(np.dot(a, a))
     return float(np.einsum("ij,ij->", a, a, dtype=np.float64))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult, minimize
 
+from ..blocks import single_threaded_blas
 from .progress import CONVERGED, LIMIT, Callback, Progress
 
 
@@ -106,20 +107,21 @@ def minimize_lbfgs(
         if progress.record(intermediate_result.x.astype(dtype), intermediate_result.fun):
             raise StopIteration
 
-    found = minimize(
-        value_and_gradient,
-        theta0,
-        jac=True,
-        method="L-BFGS-B",
-        callback=each_iteration,
-        options={
-            "gtol": tol,
-            "ftol": 0.0,
-            "maxiter": max_iter,
-            "maxfun": max_fun,
-            "maxls": 50,
-        },
-    )
+    with single_threaded_blas:  # SciPy's own vector operations too: threads cost them time
+        found = minimize(
+            value_and_gradient,
+            theta0,
+            jac=True,
+            method="L-BFGS-B",
+            callback=each_iteration,
+            options={
+                "gtol": tol,
+                "ftol": 0.0,
+                "maxiter": max_iter,
+                "maxfun": max_fun,
+                "maxls": 50,
+            },
+        )
     x, fun = found.x.astype(dtype), float(found.fun)
     if validation_loss is not None and progress.best_theta is not None:
         x, fun = progress.best_theta, progress.loss_curve[progress.best_iteration]

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult
 from sklearn.utils import check_random_state, gen_batches
 
+from ..blocks import single_threaded_blas
 from .progress import CONVERGED, FAILED, LIMIT, Callback, Progress
 
 SMALLEST_LEARNING_RATE = 1e-6  # where learning_rate="adaptive" ends
@@ -263,7 +264,7 @@ def _minimize(
     start, first_step = theta.copy(), state["n_steps"]
 
     status, message = LIMIT, f"The limit max_iter={max_iter} was reached."
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas:
         for _ in range(max_iter):
             state["learning_rate"] = learning_rate_init * state["learning_rate_scale"]
             order = _epoch_order(n, batch_size, shuffle, state)

@@ -1,0 +1,219 @@
+"""skprop beside its peers and beside the floor: ``python -m benchmarks``.
+
+Tables: evaluation, steps, fit, predict, memory, growth (all by default). Contenders run in the
+same process, interleaved, best of many: skprop, scikit-learn's MLPRegressor, and PyTorch and
+JAX (jitted) where installed. The floor is the bare matrix products and one tanh a hidden unit, in
+blocks of 512 rows on one thread, divided by the number of threads.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import subprocess
+import sys
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from . import contenders as c
+from .timing import best_of
+
+SHAPES = [
+    (200, 8, (10,), 1),
+    (1_000, 8, (50,), 1),
+    (1_000, 10, (100,), 1),
+    (10_000, 10, (100,), 1),
+    (100_000, 10, (10,), 1),
+    (10_000, 50, (100, 100), 1),
+    (100_000, 20, (64, 64), 1),
+    (5_000, 200, (256,), 5),
+    (20_000, 50, (256, 256), 1),
+]
+STEPS = [(10, (100,), 200), (10, (20,), 32), (10, (50,), 64), (50, (100, 100), 200)]
+FITS = [
+    (500, 6, (10,)),
+    (2_000, 8, (50,)),
+    (10_000, 10, (100,)),
+    (100_000, 10, (50,)),
+    (20_000, 20, (64, 64)),
+]
+DTYPES = {"float64": np.float64, "float32": np.float32}
+
+
+def n_threads():
+    return max((p["num_threads"] for p in threadpool_info() if p["user_api"] == "blas"), default=1)
+
+
+def row(table, label, seconds, **more):
+    """Print and return one row: milliseconds of each contender, and ratios to skprop."""
+    ours = seconds["skprop"]
+    cells = [f"{ours * 1e3:9.3f}"]
+    for name, value in seconds.items():
+        if name != "skprop":
+            cells.append(f"{name} {value * 1e3:9.3f} ({value / ours:5.2f}x)")
+    print(f"{label:44s}", "  ".join(cells), *(f" {k} {v}" for k, v in more.items()), flush=True)
+    return {"table": table, "label": label, "seconds": seconds, **more}
+
+
+def evaluation(options):
+    for name, dtype in DTYPES.items():
+        for n, d, hidden, outputs in SHAPES[: 3 if options.quick else None]:
+            X, y = c.problem(n, d, outputs, dtype)
+            functions = {
+                "skprop": c.evaluate_skprop(X, y, hidden),
+                "sklearn": c.evaluate_sklearn(X, y, hidden),
+                "torch": c.evaluate_torch(X, y, hidden),
+                "jax": c.evaluate_jax(X, y, hidden),
+            }
+            functions = {k: f for k, f in functions.items() if f}
+            seconds = best_of(functions, options.seconds)
+            with threadpool_limits(1):
+                floor = best_of({"floor": c.evaluate_floor(X, y, hidden)}, options.seconds / 4)
+            seconds["floor"] = floor["floor"] / options.n_threads
+            yield row("evaluation", f"{n} x {d} {hidden} {outputs} {name}", seconds)
+
+
+def steps(options):
+    for solver in ("adam", "sgd"):
+        for d, hidden, batch in STEPS[: 1 if options.quick else None]:
+            functions, per_step = {}, {}
+            for name, make in (
+                ("skprop", c.steps_skprop), ("sklearn", c.steps_sklearn), ("torch", c.steps_torch)
+            ):  # fmt: skip
+                if made := make(solver, d, hidden, batch):
+                    functions[name], per_step[name] = made
+            seconds = best_of(functions, options.seconds)
+            seconds = {name: seconds[name] / per_step[name] for name in seconds}
+            yield row("steps", f"{solver} {d} {hidden} batch {batch}", seconds)
+
+
+def fit(options):
+    for n, d, hidden in FITS[: 1 if options.quick else None]:
+        X, y = c.problem(n, d, 1)
+        n_iter = 30 if n >= 20_000 else 100
+        models = {"skprop": c.fit_skprop(hidden, n_iter), "sklearn": c.fit_sklearn(hidden, n_iter)}
+        functions = {name: lambda m=m: m.fit(X, y) for name, m in models.items()}
+        seconds = best_of(functions, options.seconds)
+        seconds = {name: seconds[name] / models[name].n_iter_ for name in seconds}
+        losses = {name: float(m.loss_) for name, m in models.items()}
+        label = f"{n} x {d} {hidden}, an iteration"
+        yield row("fit", label, seconds, loss={k: f"{v:.5f}" for k, v in losses.items()})
+
+
+def predict(options):
+    X, y = c.problem(2_000, 10, 1)
+    models = {"skprop": c.fit_skprop((100,), 5), "sklearn": c.fit_sklearn((100,), 5)}
+    for model in models.values():
+        model.fit(X, y)
+    for n in (1, 100, 20_000 if options.quick else 200_000):
+        rows, _ = c.problem(n, 10, 1)
+        functions = {name: lambda m=m: m.predict(rows) for name, m in models.items()}
+        yield row("predict", f"predict {n} rows, 10 (100,)", best_of(functions, options.seconds))
+
+
+def memory(options):
+    for n in (100_000,) if options.quick else (100_000, 1_000_000):
+        for solver in ("lbfgs", "adam"):
+            command = [sys.executable, "-m", "benchmarks.memory", str(n), solver, "float32"]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            label, mib = f"{n} x 20 float32 (64, 64) {solver}", float(done.stdout)
+            print(f"{label:44s} {mib:7.1f} MiB above the data", flush=True)
+            yield {"table": "memory", "label": label, "mib": mib}
+
+
+def growth(options):
+    for n in (10_000,) if options.quick else (10_000, 100_000, 1_000_000):
+        X, y = c.problem(n, 10, 1)
+        evaluate = c.evaluate_skprop(X, y, (50,))
+        seconds = {}
+        for threads in range(1, options.n_threads + 1):
+            with threadpool_limits(threads):
+                name = "skprop" if threads == 1 else f"{threads} threads"
+                seconds |= best_of({name: evaluate}, options.seconds / 2)
+        yield row("growth", f"{n} x 10 (50,), 1 thread", seconds)
+
+
+TABLES = {f.__name__: f for f in (evaluation, steps, fit, predict, memory, growth)}
+
+
+def header(options):
+    packages = ("skprop", "numpy", "scipy", "scikit-learn", "torch", "jax")
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    blas = {
+        f"{p['internal_api']} {p['version']}" for p in threadpool_info() if p["user_api"] == "blas"
+    }
+    cpu = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((x.split(": ")[1] for x in lines if x.startswith("model name")), cpu)
+    return {
+        "python": platform.python_version(), **versions, "blas": ", ".join(sorted(blas)),
+        "cpu": f"{cpu}, {os.cpu_count()} cores", "threads": options.n_threads,
+    }  # fmt: skip
+
+
+def summarise(rows):
+    """Geometric mean and least of the ratios of each peer, by table and precision."""
+    groups = {}
+    for r in rows:
+        if r["table"] == "memory":
+            continue
+        kind = r["table"] + (f" {r['label'].split()[-1]}" if r["table"] == "evaluation" else "")
+        for name, value in r["seconds"].items():
+            if name != "skprop":
+                groups.setdefault((kind, name), []).append(value / r["seconds"]["skprop"])
+    print("\nTimes of the peers as multiples of skprop's")
+    for (kind, name), ratios in groups.items():
+        mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
+        print(f"{kind:22s} {name:10s} geometric mean {mean:6.2f}, least {min(ratios):6.2f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("tables", nargs="*", help=f"any of {', '.join(TABLES)}")
+    parser.add_argument("--quick", action="store_true", help="small sizes, under a minute")
+    parser.add_argument("--seconds", type=float, help="time for each row (default 2, quick 0.2)")
+    parser.add_argument("--save", type=Path, help="write the results as JSON")
+    parser.add_argument("--compare", type=Path, help="a stored run to hold the results against")
+    options = parser.parse_args()
+    if unknown := set(options.tables) - set(TABLES):
+        parser.error(f"unknown table {', '.join(unknown)}")
+    options.n_threads = n_threads()
+    options.seconds = options.seconds or (0.2 if options.quick else 2.0)
+    warnings.simplefilter("ignore", ConvergenceWarning)
+
+    head = header(options)
+    print("  ".join(f"{k} {v}" for k, v in head.items()), "\n")
+    rows = []
+    for name in options.tables or TABLES:
+        print(f"{name}" + ("" if name == "memory" else ": ms of skprop, ms of each peer (ratio)"))
+        rows += TABLES[name](options)
+        print()
+    summarise(rows)
+    if options.save:
+        options.save.write_text(json.dumps({"header": head, "rows": rows}, indent=1))
+    if options.compare:
+        stored = json.loads(options.compare.read_text())["rows"]
+        before = {(r["table"], r["label"]): r for r in stored if "seconds" in r}
+        print("\nskprop now, as a multiple of the stored run")
+        for r in rows:
+            if then := before.get((r["table"], r["label"])):
+                ratio = r["seconds"]["skprop"] / then["seconds"]["skprop"]
+                print(f"{r['table']:12s} {r['label']:44s} {ratio:5.2f}")
+
+
+if __name__ == "__main__":
+    main()
