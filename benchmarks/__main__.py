@@ -14,6 +14,7 @@ import platform
 import subprocess
 import sys
 import warnings
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def fit(options):
         X, y = c.problem(n, d, 1)
         n_iter = 30 if n >= 20_000 else 100
         models = {"skprop": c.fit_skprop(hidden, n_iter), "sklearn": c.fit_sklearn(hidden, n_iter)}
-        functions = {name: lambda m=m: m.fit(X, y) for name, m in models.items()}
+        functions = {name: partial(m.fit, X, y) for name, m in models.items()}
         seconds = best_of(functions, options.seconds)
         seconds = {name: seconds[name] / models[name].n_iter_ for name in seconds}
         losses = {name: float(m.loss_) for name, m in models.items()}
@@ -113,7 +114,7 @@ def predict(options):
         model.fit(X, y)
     for n in (1, 100, 20_000 if options.quick else 200_000):
         rows, _ = c.problem(n, 10, 1)
-        functions = {name: lambda m=m: m.predict(rows) for name, m in models.items()}
+        functions = {name: partial(m.predict, rows) for name, m in models.items()}
         yield row("predict", f"predict {n} rows, 10 (100,)", best_of(functions, options.seconds))
 
 

@@ -4,6 +4,7 @@ Each function returns a callable to be timed, or None where its package is not i
 """
 
 import importlib.util
+import itertools
 
 import numpy as np
 from sklearn.neural_network import MLPRegressor
@@ -24,7 +25,7 @@ def problem(n, d, outputs, dtype=np.float64, seed=0):
         + 0.5 * X[:, -outputs:] ** 2
         + 0.1 * rng.standard_normal((n, outputs))
     )
-    y = ((y - y.mean(axis=0)) / y.std(axis=0)).astype(dtype)
+    y = ((y - 0.5) / 1.2).astype(dtype)
     return X, y[:, 0] if outputs == 1 else y
 
 
@@ -62,7 +63,7 @@ def torch_network(d, hidden, outputs, dtype):
 
     torch.manual_seed(0)
     sizes, layers = [d, *hidden], []
-    for a, b in zip(sizes[:-1], sizes[1:], strict=True):
+    for a, b in itertools.pairwise(sizes):
         layers += [nn.Linear(a, b), nn.Sigmoid()]
     network = nn.Sequential(*layers, nn.Linear(sizes[-1], outputs))
     return network.to(torch.float32 if dtype == np.float32 else torch.float64)
@@ -120,10 +121,7 @@ def evaluate_floor(X, y, hidden):
     sizes = (X.shape[1], *hidden, y.reshape(len(y), -1).shape[1])
     K, m = len(sizes) - 1, 512
     rng = np.random.default_rng(0)
-    A = [
-        rng.standard_normal((a, b)).astype(X.dtype)
-        for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-    ]
+    A = [rng.standard_normal((a, b)).astype(X.dtype) for a, b in itertools.pairwise(sizes)]
     f = [np.zeros((m, d), X.dtype) for d in sizes]
     G = [np.empty_like(a) for a in A]
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.sparse import issparse
 
 from .layout import Layout
-from .sigmoid import sigmoid_of_double, times_tanh_derivative
+from .sigmoid import sigmoid_of_double, tanh_derivative
 
 
 def to_tanh(theta: NDArray, layout: Layout, output_sigmoid: bool) -> list[NDArray]:
@@ -95,16 +95,24 @@ def backward(B: list, t: list, delta: list, inner: list, G: list) -> None:
     G : list of K arrays
         Overwritten by ∂L/∂B.
     """
+    a = None  # where δ_i is kept without a factor a for each of its columns
     for i in range(len(B), 0, -1):
         if issparse(t[i - 1]):
             G[i - 1][:-1] = t[i - 1].T @ inner[i]
             G[i - 1][-1] = inner[i].sum(axis=0)
         else:
             np.matmul(t[i - 1].T, inner[i], out=G[i - 1])  # ∂L/∂B_{i−1} = [t_{i−1}, 1]ᵀ δ_i
-        if i > 1:
-            if inner[i].shape[1] == 1:  # an outer product is a multiplication
-                np.multiply(inner[i], B[i - 1].T, out=delta[i - 1])
-            else:
-                np.matmul(inner[i], B[i - 1].T, out=delta[i - 1])
-            # δ_{i−1} = (δ_i B_{i−1}ᵀ) ∘ (1 − t_{i−1}²), which is 0 for the constant unit
-            times_tanh_derivative(delta[i - 1], t[i - 1])
+        if a is not None:
+            G[i - 1] *= a
+        if i == 1:
+            break
+        B_i = B[i - 1] if a is None else B[i - 1] * a
+        # δ_{i−1} = (δ_i B_{i−1}ᵀ) ∘ (1 − t_{i−1}²), which is 0 for the constant unit
+        tanh_derivative(t[i - 1])
+        if inner[i].shape[1] > 1:
+            np.matmul(inner[i], B_i.T, out=delta[i - 1])
+            delta[i - 1] *= t[i - 1]
+            a = None
+        else:  # an outer product: its column factors wait for the next products, of P entries
+            np.multiply(t[i - 1], inner[i], out=delta[i - 1])
+            a = B_i[:-1, 0]

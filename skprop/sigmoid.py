@@ -17,11 +17,10 @@ def sigmoid_of_double(z: NDArray) -> None:
     z += 0.5  # σ(2z) = ½ + ½ tanh(z)
 
 
-def times_tanh_derivative(delta: NDArray, t: NDArray) -> None:
-    """Multiply δ by tanh'(z) = 1 - t², where t = tanh(z). Consumes t."""
+def tanh_derivative(t: NDArray) -> None:
+    """Replace t = tanh(z) by tanh'(z)."""
     t *= t
-    np.subtract(1.0, t, out=t)
-    delta *= t  # δ ∘ (1 − t²)
+    np.subtract(1.0, t, out=t)  # tanh' = 1 − t²
 
 
 def times_sigmoid_derivative(delta: NDArray, f: NDArray) -> None:

@@ -2,7 +2,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from skprop.sigmoid import sigmoid_of_double, times_sigmoid_derivative, times_tanh_derivative
+from skprop.sigmoid import sigmoid_of_double, tanh_derivative, times_sigmoid_derivative
 
 
 def sigma(z):
@@ -32,26 +32,12 @@ def test_sigmoid_saturates_without_a_warning(dtype):
     assert z.dtype == dtype
 
 
-@pytest.mark.parametrize(
-    ("times", "derivative"),
-    [
-        (times_tanh_derivative, lambda t: 1 - t**2),
-        (times_sigmoid_derivative, lambda f: 2 * f * (1 - f)),
-    ],
-)
-def test_products_with_the_derivatives(times, derivative):
-    rng = np.random.default_rng(0)
-    delta, f = rng.normal(size=(5, 3)), rng.uniform(size=(5, 3))
-    expected = delta * derivative(f)
-    times(delta, f)
-    np.testing.assert_allclose(delta, expected, rtol=1e-14)
-
-
 def test_the_derivatives_are_those_of_the_functions():
     h, z = 1e-30, np.linspace(-4, 4, 9)
-    ones = np.ones(9)
-    times_tanh_derivative(ones, np.tanh(z))
-    np.testing.assert_allclose(ones, np.tanh(z + 1j * h).imag / h, rtol=1e-10)
-    ones = np.ones(9)
-    times_sigmoid_derivative(ones, 1 / (1 + np.exp(-2 * z)))
-    np.testing.assert_allclose(ones, (1 / (1 + np.exp(-2 * (z + 1j * h)))).imag / h, rtol=1e-10)
+    t = np.tanh(z)
+    tanh_derivative(t)
+    np.testing.assert_allclose(t, np.tanh(z + 1j * h).imag / h, rtol=1e-10)
+    delta = np.full(9, 3.0)
+    times_sigmoid_derivative(delta, 1 / (1 + np.exp(-2 * z)))
+    expected = 3 * (1 / (1 + np.exp(-2 * (z + 1j * h)))).imag / h
+    np.testing.assert_allclose(delta, expected, rtol=1e-10)
