@@ -28,27 +28,24 @@ from .sigmoid import sigmoid_of_double, tanh_derivative
 
 def to_tanh(theta: NDArray, layout: Layout, output_sigmoid: bool) -> list[NDArray]:
     """[B_0, …, B_{K-1}], of shapes (d_{i-1} + 1, d_i): new arrays."""
-    B = []
-    for i, S in enumerate(layout.stacked(theta)):
-        B.append(S * _half(i, layout, output_sigmoid))
-        if i > 0:
-            B[i][:-1] *= 0.5
-            B[i][-1] += B[i][:-1].sum(axis=0)
+    K, B = layout.n_layers, layout.stacked(theta * 0.5)
+    for i in range(1, K):
+        B[i][:-1] *= 0.5
+        B[i][-1] += B[i][:-1].sum(axis=0)
+    if not output_sigmoid:
+        B[K - 1] *= 2.0
     return B
 
 
-def from_tanh(G: list[NDArray], layout: Layout, output_sigmoid: bool, scale: float) -> None:
-    """Turn ∂L/∂B into ``scale`` ∂L/∂θ: the transpose of the linear map `to_tanh`, in place."""
-    for i in range(layout.n_layers):
-        if i > 0:
-            G[i][:-1] += G[i][-1]
-            G[i][:-1] *= 0.5
-        G[i] *= scale * _half(i, layout, output_sigmoid)
-
-
-def _half(i: int, layout: Layout, output_sigmoid: bool) -> float:
-    """The ½ of z/2 in σ(z) = (1 + tanh(z/2))/2, which an identity does not have."""
-    return 1.0 if i == layout.n_layers - 1 and not output_sigmoid else 0.5
+def from_tanh(gradient: NDArray, layout: Layout, output_sigmoid: bool) -> None:
+    """Turn ∂L/∂B, flat, into ∂L/∂θ in place: the transpose of the linear map `to_tanh`."""
+    K, G = layout.n_layers, layout.stacked(gradient)
+    if not output_sigmoid:
+        G[K - 1] *= 2.0
+    for i in range(1, K):
+        G[i][:-1] += G[i][-1]
+        G[i][:-1] *= 0.5
+    gradient *= 0.5
 
 
 def forward(B: list, t: list, inner: list, output_sigmoid: bool) -> None:

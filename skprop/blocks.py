@@ -191,14 +191,18 @@ def run(task: Callable[[int], None], n_tasks: int, n_threads: int) -> None:
 
     Returns, or raises what a task raised, when none is running any more.
     """
+    n_helpers = min(n_threads, n_tasks) - 1
+    if n_helpers <= 0:
+        for k in range(n_tasks):
+            task(k)
+        return
     numbers = itertools.count()  # its `next` is atomic
 
     def work() -> None:
         while (k := next(numbers)) < n_tasks:
             task(k)
 
-    n_helpers = min(n_threads, n_tasks) - 1
-    helping = helpers.submit(work, n_helpers) if n_helpers > 0 else []
+    helping = helpers.submit(work, n_helpers)
     try:
         work()
     except BaseException:

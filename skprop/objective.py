@@ -200,9 +200,9 @@ class MLPObjective:
             scale = self.n_samples / (n_rows * self._total_weight)  # n / (n_B W)
             loss *= 0.5 * scale
             if with_gradient:
-                G = self.layout.stacked(gradient)
-                self._X.unfold(G[0])
-                from_tanh(G, self.layout, self._output_sigmoid, scale)
+                self._X.unfold(self.layout.stacked(gradient)[0])
+                from_tanh(gradient, self.layout, self._output_sigmoid)
+                gradient *= scale
             if self._penalty is not None:
                 shrinkage = self._penalty * theta  # (α/W) A_i, and 0 for b_i
                 loss += 0.5 * float(np.dot(shrinkage, theta))
