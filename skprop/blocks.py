@@ -25,8 +25,8 @@ CACHE_BYTES = 512 * 1024
 MIN_ROWS, MAX_ROWS = 256, 8192
 MAX_PARTS = 16  # each needs a gradient of its own; no more threads than this are of use
 # In multiplications. Under the first a product is far too small for BLAS to share it out among
-# threads; under the second, about 0.2 ms, handing blocks to threads costs more than it gains.
-TINY_WORK, MIN_WORK = 8_192, 2_000_000
+# threads; under the second, about half a millisecond, handing blocks to threads gains nothing.
+TINY_WORK, MIN_WORK = 8_192, 4_000_000
 
 RowIndex = slice | NDArray[np.intp]
 
@@ -49,17 +49,19 @@ def split(rows: RowIndex, size: int) -> list[tuple[RowIndex, int]]:
     return [(block, len(block)) for block in blocks]
 
 
-def parts(rows: RowIndex, n_rows: int, size: int) -> list[list[tuple[RowIndex, int]]]:
-    """Blocks, dealt out into at most MAX_PARTS runs of neighbours.
+def parts(rows: RowIndex, n_rows: int, size: int, work: int) -> list[list[tuple[RowIndex, int]]]:
+    """Blocks of at most ``size`` rows, dealt out into at most MAX_PARTS runs of neighbours.
 
-    What is in a part does not depend on the number of threads.
+    There are several parts only if the ``work`` pays for threads. What is in a part does not depend
+    on the number of threads.
     """
-    if n_rows <= size:
+    n_parts = min(1 + work // MIN_WORK, MAX_PARTS, n_rows)
+    if n_parts == 1 and n_rows <= size:
         return [[(rows, n_rows)]]
-    blocks = split(rows, size)
-    n = min(len(blocks), MAX_PARTS)
-    cuts = [len(blocks) * k // n for k in range(n + 1)]
-    return [blocks[a:b] for a, b in itertools.pairwise(cuts)]
+    n_blocks = max(-(-n_rows // size), n_parts)
+    blocks = split(rows, -(-n_rows // n_blocks))
+    cuts = [len(blocks) * k // n_parts for k in range(n_parts + 1)]
+    return [blocks[a:b] for a, b in itertools.pairwise(cuts) if a < b]
 
 
 def unit_buffers(layout: Layout, n_rows: int, dtype: DTypeLike) -> list[NDArray]:

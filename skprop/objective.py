@@ -10,7 +10,6 @@ from sklearn.utils import check_array
 
 from .backprop import backward, forward, from_tanh, to_tanh
 from .blocks import (
-    MIN_WORK,
     RowIndex,
     Workspace,
     block_rows,
@@ -195,7 +194,6 @@ class MLPObjective:
         with np.errstate(over="ignore", invalid="ignore"), threads_for(work) as n_threads:
             B = to_tanh(theta, self.layout, self._output_sigmoid)
             self._X.fold(B[0])
-            n_threads = n_threads if work > MIN_WORK else 1
             loss, gradient = self._sum_blocks(B, rows, n_rows, n_threads, with_gradient)
             scale = self.n_samples / (n_rows * self._total_weight)  # n / (n_B W)
             loss *= 0.5 * scale
@@ -216,7 +214,7 @@ class MLPObjective:
         self, B, rows, n_rows, n_threads, with_gradient
     ) -> tuple[float, NDArray | None]:
         """Σ w ‖f_K − y‖² over some rows, and half its gradient by B, in float64."""
-        dealt = parts(rows, n_rows, self._block_rows)
+        dealt = parts(rows, n_rows, self._block_rows, n_rows * self._work)
         losses, gradients = [0.0] * len(dealt), [None] * len(dealt)
 
         def sum_part(k: int) -> None:
@@ -323,10 +321,14 @@ class MLPObjective:
                     f"length n_samples={n}; got an array of {rows.dtype}, shape {rows.shape}."
                 )
             n_rows = len(rows)
-            if n_rows and (rows.min() < -n or rows.max() >= n):
-                raise IndexError(f"rows go from {rows.min()} to {rows.max()}; there are {n} rows.")
-            rows = rows.astype(np.intp)
-            rows[rows < 0] += n
+            rows = rows.astype(np.intp, copy=False)
+            # As unsigned numbers negative ones are huge: one comparison finds all to look at.
+            if n_rows and rows.view(np.uintp).max() >= n:
+                if rows.min() < -n or rows.max() >= n:
+                    raise IndexError(
+                        f"rows go from {rows.min()} to {rows.max()}; there are {n} rows."
+                    )
+                rows = np.where(rows < 0, rows + n, rows)
         if n_rows == 0:
             raise ValueError("rows is empty.")
         return rows, n_rows
@@ -337,7 +339,8 @@ def network_output(layout: Layout, theta: NDArray, X: Rows, output_activation: s
     n, output_sigmoid = X.shape[0], output_activation == "sigmoid"
     output = np.empty((n, layout.sizes[-1]), X.dtype)
     size = min(block_rows(layout.sizes, X.dtype), n)
-    dealt = parts(slice(0, n), n, size)
+    work = n * layout.n_params
+    dealt = parts(slice(0, n), n, size, work)
 
     def fill_part(k: int) -> None:
         buffers = unit_buffers(layout, size, X.dtype)
@@ -346,11 +349,10 @@ def network_output(layout: Layout, theta: NDArray, X: Rows, output_activation: s
             t[-1] = output[rows]
             forward(B, [X.read(rows, x), *t], [None, *without_constant(t)], output_sigmoid)
 
-    work = n * layout.n_params
     with np.errstate(over="ignore", invalid="ignore"), threads_for(work) as n_threads:
         B = to_tanh(theta, layout, output_sigmoid)
         X.fold(B[0])
-        run(fill_part, len(dealt), n_threads if work > MIN_WORK else 1)
+        run(fill_part, len(dealt), n_threads)
     return output
 
 

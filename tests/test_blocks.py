@@ -9,6 +9,7 @@ from skprop.blocks import (
     MAX_PARTS,
     MAX_ROWS,
     MIN_ROWS,
+    MIN_WORK,
     block_rows,
     parts,
     run,
@@ -34,12 +35,21 @@ def test_wide_layers_get_short_blocks_and_narrow_ones_long():
     assert block_rows((10, 128, 1), np.float32) == 2 * block_rows((10, 128, 1), np.float64)
 
 
-@pytest.mark.parametrize("n", [1, 5, 16, 17, 100])
-def test_parts_are_a_fixed_number_of_runs_of_neighbours(n):
-    dealt = parts(slice(0, 3 * n), 3 * n, 3)
-    assert [block for part in dealt for block in part] == split(slice(0, 3 * n), 3)
-    assert len(dealt) == min(n, MAX_PARTS)
-    assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
+@pytest.mark.parametrize("n_rows", [1, 7, 100, 1001])
+@pytest.mark.parametrize("size", [1, 3, 64])
+@pytest.mark.parametrize("share", [0, 1, 2.5, 100])
+def test_parts_are_runs_of_neighbours_as_many_as_pay(n_rows, size, share):
+    dealt = parts(slice(0, n_rows), n_rows, size, int(share * MIN_WORK))
+    blocks = [block for part in dealt for block in part]
+    numbers = np.arange(n_rows)
+    np.testing.assert_array_equal(np.concatenate([numbers[b] for b, _ in blocks]), numbers)
+    assert [m for _, m in blocks] == [len(numbers[b]) for b, _ in blocks]
+    assert max(m for _, m in blocks) <= size
+    assert all(dealt)
+    assert len(dealt) <= min(1 + share, MAX_PARTS, n_rows)
+    if size == 1:
+        assert len(dealt) == min(1 + int(share), MAX_PARTS, n_rows)
+        assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
 
 
 def blas_threads():
