@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from threadpoolctl import ThreadpoolController
 
+from .compat import blas_thread_functions
 from .layout import Layout
 
 # What should stay in the (per core) cache is the widest buffer of a block.
@@ -133,14 +134,13 @@ class SingleThreadedBLAS:
             if self._n_inside == 0:
                 if self._libraries is None:
                     found = ThreadpoolController().lib_controllers
-                    self._libraries = [lib for lib in found if lib.user_api == "blas"]
-                counts = [lib.get_num_threads() or 1 for lib in self._libraries]
-                self._n_threads = max(counts, default=1)
-                self._limited = [
-                    (lib, n) for lib, n in zip(self._libraries, counts, strict=True) if n > 1
-                ]
-                for lib, _ in self._limited:
-                    lib.set_num_threads(1)
+                    blas = [library for library in found if library.user_api == "blas"]
+                    self._libraries = [blas_thread_functions(library) for library in blas]
+                counts = [(get() or 1, set_) for get, set_ in self._libraries]
+                self._n_threads = max((n for n, _ in counts), default=1)
+                self._limited = [(n, set_) for n, set_ in counts if n > 1]
+                for _, set_ in self._limited:
+                    set_(1)
             self._n_inside += 1
             return self._n_threads
 
@@ -148,8 +148,8 @@ class SingleThreadedBLAS:
         with self._lock:
             self._n_inside -= 1
             if self._n_inside == 0:
-                for lib, n in self._limited:
-                    lib.set_num_threads(n)
+                for n, set_ in self._limited:
+                    set_(n)
 
 
 def threads_for(work: int):

@@ -1,6 +1,23 @@
-"""What must be taken from scikit-learn's private corners, each with the versions it is for."""
+"""What must be taken from the private corners of other packages, each with its versions."""
 
-# Private since 1.2, in the same place up to 1.9 at least.
+from collections.abc import Callable
+
+# Private in scikit-learn since 1.2, in the same place up to 1.9 at least.
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 
-__all__ = ["Interval", "InvalidParameterError", "StrOptions"]
+__all__ = ["Interval", "InvalidParameterError", "StrOptions", "blas_thread_functions"]
+
+
+def blas_thread_functions(library) -> tuple[Callable[[], int | None], Callable[[int], object]]:
+    """How to get and to set the number of threads of a BLAS library found by threadpoolctl.
+
+    In threadpoolctl 3.8 `set_num_threads` of OpenBLAS does nothing unless the Python thread that
+    first called it calls it, and in any version it looks its symbol up at every call. So the C
+    functions are taken, where the controller offers them (`_get_symbol`).
+    """
+    if library.internal_api == "openblas" and library.threading_layer != "openmp":
+        find = getattr(library, "_get_symbol", lambda name: None)
+        get, set_ = find("openblas_get_num_threads"), find("openblas_set_num_threads")
+        if get is not None and set_ is not None:
+            return get, set_
+    return library.get_num_threads, library.set_num_threads

@@ -67,6 +67,21 @@ def test_blas_is_held_to_one_thread_and_let_go_by_the_last_to_leave():
         assert blas_threads() == before
 
 
+def test_blas_is_held_from_any_thread():
+    seen = []
+
+    def look():
+        with single_threaded_blas:
+            seen.extend(blas_threads())
+
+    with threadpool_limits(2, "blas"):  # this thread now has threadpoolctl's leave to set it
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        assert set(seen) == {1}
+        assert set(blas_threads()) == {2}
+
+
 def test_the_limit_of_blas_is_the_limit_of_the_blocks():
     with threadpool_limits(1, "blas"), single_threaded_blas as n_threads:
         assert n_threads == 1

@@ -1,0 +1,103 @@
+"""Memory that is bounded, and threads that do not outlive a fork."""
+
+import multiprocessing
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
+
+from skprop import MLPObjective, MLPSigmoidRegressor
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(60_000, 20)).astype(np.float32)
+Y = np.sin(X[:, 0])
+MIB = 2**20
+
+
+def peak(function):
+    """The most memory allocated while it runs, in MiB (NumPy reports its own to tracemalloc)."""
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1] / MIB
+    finally:
+        tracemalloc.stop()
+
+
+def fit(X, y, **parameters):
+    model = MLPSigmoidRegressor((64, 64), max_iter=2, random_state=0, **parameters)
+    with pytest.warns(match="max_iter"):
+        return model.fit(X, y)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "adam"])
+def test_a_fit_allocates_one_copy_of_x_and_little_more(solver):
+    copy, small = X.nbytes * 21 / 20 / MIB, peak(lambda: fit(X[:6000], Y[:6000], solver=solver))
+    assert peak(lambda: fit(X, Y, solver=solver)) < copy + small + 30 * Y.nbytes / MIB
+
+
+def test_a_fit_on_a_file_never_holds_it_in_memory(tmp_path):
+    np.save(tmp_path / "X.npy", np.tile(X, (4, 1)))
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    used = peak(lambda: fit(mapped, np.tile(Y, 4)))
+    assert used < mapped.nbytes / MIB  # 18 MiB, of which y and the buffers of the blocks take most
+
+
+def test_predict_allocates_a_block_and_the_predictions():
+    model = fit(X[:6000], Y[:6000])
+    assert peak(lambda: model.predict(X)) < 3 * Y.nbytes / MIB + 8
+    # as much for ten times the rows, but for the predictions themselves
+    small, large = (peak(lambda n=n: model.predict(X[:n])) for n in (6000, 60_000))
+    assert large < small + 3 * Y.nbytes / MIB + 4
+
+
+def evaluate(_=None):
+    objective = MLPObjective(X, Y, hidden_layer_sizes=20)
+    return objective(objective.initial_theta(0))[1]
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_child_process_works_after_its_parent_used_threads(method):
+    if method not in multiprocessing.get_all_start_methods():
+        method = "spawn"
+    with threadpool_limits(2, "blas"):
+        expected = evaluate()
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            np.testing.assert_array_equal(pool.apply_async(evaluate).get(timeout=120), expected)
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_workers_of_joblib_compute_the_same_bits(backend):
+    expected = evaluate()
+    for gradient in Parallel(n_jobs=2, backend=backend)(delayed(evaluate)(k) for k in range(4)):
+        np.testing.assert_array_equal(gradient, expected)
+
+
+def test_nothing_is_left_running_at_exit():
+    code = (
+        "import numpy as np; from threadpoolctl import threadpool_limits; import skprop\n"
+        "o = skprop.MLPObjective(np.ones((50000, 5)), np.ones(50000), hidden_layer_sizes=50)\n"
+        "with threadpool_limits(2, 'blas'): o(o.initial_theta(0))\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], timeout=120, check=True)
+
+
+def test_import_needs_nothing_optional():
+    optional = "'pandas', 'polars', 'matplotlib', 'pytest', 'torch', 'jax', 'hypothesis'"
+    code = (
+        "import builtins, sys\n"
+        "real = builtins.__import__\n"
+        "def checked(name, globals=None, *arguments):\n"
+        "    ours = (globals or {}).get('__name__', '').startswith('skprop')\n"
+        f"    assert not (ours and name.partition('.')[0] in {{{optional}}}), name\n"
+        "    return real(name, globals, *arguments)\n"
+        "builtins.__import__ = checked\n"
+        "import skprop\n"
+        "assert 'skprop.regressor' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
