@@ -146,10 +146,19 @@ class SingleThreadedBLAS:
 
     def __exit__(self, *_) -> None:
         with self._lock:
-            self._n_inside -= 1
+            self._n_inside = max(self._n_inside - 1, 0)
             if self._n_inside == 0:
-                for n, set_ in self._limited:
-                    set_(n)
+                self._lift()
+
+    def _lift(self) -> None:
+        for n, set_ in self._limited:
+            set_(n)
+        self._limited = []
+
+    def reset(self) -> None:
+        """Forget who was inside: in a forked child they are not there."""
+        self._lock, self._n_inside = threading.Lock(), 0
+        self._lift()
 
 
 def threads_for(work: int):
@@ -180,7 +189,7 @@ helpers = Helpers()
 
 def _after_fork() -> None:
     """A forked child inherits locks that may be held, and a pool whose threads are not there."""
-    single_threaded_blas._lock = threading.Lock()
+    single_threaded_blas.reset()
     helpers.__init__()
 
 

@@ -95,6 +95,7 @@ def hidden_sizes(hidden_layer_sizes: int | Sequence[int]) -> tuple[int, ...]:
     sizes = [hidden_layer_sizes] if isinstance(hidden_layer_sizes, Integral) else hidden_layer_sizes
     if (
         isinstance(sizes, str)
+        or (isinstance(sizes, np.ndarray) and sizes.ndim != 1)
         or not isinstance(sizes, Sequence | np.ndarray)
         or not all(isinstance(d, Integral) and not isinstance(d, bool) and d >= 1 for d in sizes)
     ):

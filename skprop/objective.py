@@ -30,18 +30,18 @@ class MLPObjective:
     r"""Loss and gradient of a sigmoid network as functions of its flat parameter vector.
 
     With f_0 = x, z_i = f_{i-1} A_{i-1} + b_{i-1}, f_i = σ(z_i) for i = 1, …, K (the last
-    layer the identity, or σ too) and W = Σ_s w_s, the loss is
+    layer the identity, or σ too) and W = Σ_s w_s, the loss is::
 
         L(θ) = 1/(2 W) · [ Σ_s w_s ‖f_K(x_s; θ) − y_s‖²  +  α Σ_i ‖A_i‖_F² ]
 
     summed over outputs; biases are not penalised; w = 1 without sample weights. With
-    δ_i = ∂L/∂z_i its gradient is
+    δ_i = ∂L/∂z_i its gradient is::
 
         δ_K     = w (f_K − y) / W                       (∘ f_K ∘ (1 − f_K) for a sigmoid output)
         δ_{i-1} = (δ_i A_{i-1}ᵀ) ∘ f_{i-1} ∘ (1 − f_{i-1})
         ∂L/∂A_{i-1} = f_{i-1}ᵀ δ_i + (α/W) A_{i-1},     ∂L/∂b_{i-1} = 1ᵀ δ_i
 
-    On a subset B of n_B of the n rows it is the unbiased estimate
+    On a subset B of n_B of the n rows it is the unbiased estimate::
 
         L_B(θ) = n/(2 n_B W) Σ_{s∈B} w_s ‖f_K − y_s‖² + α/(2W) Σ_i ‖A_i‖_F²
 
@@ -54,9 +54,11 @@ class MLPObjective:
         Dense rows are copied, once. float32 makes everything float32; any
         other dtype is computed in float64.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        The targets, in the units of the loss.
     hidden_layer_sizes : int or sequence of int
         The widths d_1, …, d_{K-1}; ``()`` is a single (linear or logistic) layer.
     output_activation : {"identity", "sigmoid"}, default="identity"
+        What the last layer applies to z_K.
     alpha : float, default=0.0
         The L2 penalty α, as in `Ridge`.
     sample_weight : array-like of shape (n_samples,), optional
@@ -115,7 +117,8 @@ class MLPObjective:
         if not isinstance(X, Rows):
             X = Rows(check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X"))
             X = X.in_memory()
-        y = check_array(y, dtype=X.dtype, ensure_2d=False, order="C", input_name="y")
+        with np.errstate(over="ignore"):  # then it is too large for the dtype, and is refused
+            y = check_array(y, dtype=X.dtype, ensure_2d=False, order="C", copy=True, input_name="y")
         self._single_output = y.ndim == 1
         y = y.reshape(len(y), -1)
         if len(y) != X.shape[0]:
@@ -124,7 +127,7 @@ class MLPObjective:
             raise ValueError(
                 f"output_activation={output_activation!r}; it is 'identity' or 'sigmoid'."
             )
-        if not 0 <= alpha < math.inf:
+        if not isinstance(alpha, Real) or not 0 <= alpha < math.inf:
             raise ValueError(f"alpha={alpha!r}; it is a number ≥ 0.")
 
         self.n_samples, n_features = X.shape
@@ -169,6 +172,14 @@ class MLPObjective:
         loss : float
         gradient : ndarray of shape (n_params,)
             A new array, in the precision of the objective.
+
+        Raises
+        ------
+        ValueError
+            If θ has the wrong length or an entry that is NaN or infinite, or ``rows`` is empty or
+            no such thing.
+        IndexError
+            If a row number is out of range.
         """
         return self._evaluate(theta, rows, with_gradient=True)
 
@@ -184,8 +195,9 @@ class MLPObjective:
         """The data loss of predicting the weighted mean of the targets, as a baseline."""
         y = self._y.astype(np.float64)
         w = None if self._weights is None else self._weights[:, 0].astype(np.float64)
-        squares = np.sum((y - np.average(y, axis=0, weights=w)) ** 2, axis=1)
-        return 0.5 * float(np.average(squares, weights=w))
+        with np.errstate(over="ignore", invalid="ignore"):
+            squares = np.sum((y - np.average(y, axis=0, weights=w)) ** 2, axis=1)
+            return 0.5 * float(np.average(squares, weights=w))
 
     def _evaluate(self, theta, rows, with_gradient) -> tuple[float, NDArray | None]:
         theta = checked_theta(theta, self.layout, self.dtype)
@@ -260,7 +272,7 @@ class MLPObjective:
         """Draw a starting point, in the precision of the objective.
 
         Every weight and bias of layer i is uniform in ±√(2/(d_{i-1} + d_i)) (Glorot and
-        Bengio 2010), drawn as `MLPRegressor` draws them.
+        Bengio 2010), drawn as `MLPRegressor(activation="logistic")` draws them.
 
         Parameters
         ----------
@@ -313,6 +325,8 @@ class MLPObjective:
             rows = slice(start, stop) if step == 1 else np.arange(start, stop, step)
         else:
             rows = np.asarray(rows)
+            if rows.size == 0:
+                rows = rows.astype(np.intp)  # an empty list has no dtype of its own
             if rows.dtype == bool and rows.shape == (n,):
                 rows = np.flatnonzero(rows)
             if rows.ndim != 1 or rows.dtype.kind not in "iu":

@@ -84,8 +84,8 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     The network is f_K ∘ … ∘ f_1 with f_i = σ(f_{i-1} A_{i-1} + b_{i-1}), the last layer the
     identity or, as a choice, σ too; `MLPObjective` states the loss it minimises. Features and
-    targets are standardised inside, so the scale and offset of the data do not matter, and
-    ``tol``, ``alpha`` and the learning rate mean the same on every data set.
+    targets are standardised inside, so the units of the data do not matter, neither to the fit
+    nor to what ``tol``, ``alpha`` and the learning rate mean.
 
     Parameters
     ----------
@@ -96,7 +96,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         of the training targets, which is mapped to [0.1, 0.9] (with ``standardize=False``
         the targets themselves must lie in [0, 1]).
     solver : {"lbfgs", "sgd", "adam"} or callable, default="lbfgs"
-        "lbfgs" is the most accurate up to some 10⁵ rows; "adam" and "sgd" pass over the rows in
+        "lbfgs" is a good choice up to some 10⁵ rows; "adam" and "sgd" pass over the rows in
         mini-batches. A callable is given ``(objective, theta0)``, an `MLPObjective` and a
         starting point, and returns an object whose ``x`` is the θ it found, such as a
         `scipy.optimize.OptimizeResult`.
@@ -121,8 +121,9 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Under "lbfgs" the fit ends where no entry of the gradient exceeds ``tol``, or
         earlier where, over the last ``n_iter_no_change`` iterations, the loss has fallen so
         slowly that it is likely to fit noise: by less than 3·10⁴·tol/(n_samples · n_outputs)
-        of itself an iteration. Under "sgd" and "adam", and with ``early_stopping``, it is
-        the least improvement of the watched loss that counts as one.
+        of itself an iteration. Under "sgd" and "adam" it is the least improvement of the loss of
+        an epoch that counts as one. With ``early_stopping`` it is the least improvement of the
+        validation loss that counts, in place of the rule on noise.
     verbose : bool or int, default=False
         Print the loss at every iteration.
     warm_start : bool, default=False
@@ -137,8 +138,10 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         which it was least. For every built-in solver.
     validation_fraction : float, default=0.1
         Share of the rows to hold out, unless `fit` is given ``X_val``.
-    beta_1, beta_2 : float, default=0.9 and 0.999
-        Decay of the averages of "adam", in [0, 1).
+    beta_1 : float, default=0.9
+        Decay of the average of the gradient in "adam", in [0, 1).
+    beta_2 : float, default=0.999
+        Decay of the average of its square, in [0, 1).
     epsilon : float, default=1e-8
         ε of "adam".
     n_iter_no_change : int, default=25
@@ -152,8 +155,8 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     Attributes
     ----------
     theta_ : ndarray of shape (P,)
-        All parameters, {A_0, b_0, …}, in standardised units (docs/design.md tells how to map
-        them to raw ones).
+        All parameters, {A_0, b_0, …}, in standardised units (the page on the design tells how
+        to map them to raw ones).
     coefs_ : list of K ndarrays of shape (d_{i-1}, d_i)
         The weights A_{i-1}: views of ``theta_``.
     intercepts_ : list of K ndarrays of shape (d_i,)
@@ -163,7 +166,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     loss_curve_ : list of float
         L after each iteration ("lbfgs"), its running mean over each epoch ("sgd", "adam").
     best_loss_ : float or None
-        The least entry of ``loss_curve_``; None with early stopping.
+        The least entry of ``loss_curve_``, or ``loss_`` if that is empty; None with early stopping.
     validation_loss_curve_, validation_scores_ : list of float or None
         With early stopping, after each iteration: ½ of the weighted mean squared error on
         the held-out rows in standardised units, and 1 minus its ratio to that of their mean
@@ -171,8 +174,9 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     best_validation_score_ : float or None
         The greatest of those scores.
     n_iter_ : int
-        Iterations or epochs; with ``warm_start`` and `partial_fit` "sgd" and "adam" go on
-        counting. None if a callable solver does not tell.
+        Iterations or epochs. With ``warm_start`` and `partial_fit` "sgd" and "adam" go on counting,
+        "lbfgs" does while the problem is the same to the last bit. None if a callable solver
+        does not tell.
     n_fev_ : int
         Evaluations of the loss and gradient in the last call. None likewise.
     t_ : int
@@ -307,9 +311,13 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             float32 is computed in float32, all else in float64.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,), optional
-            Weight 2 is the row twice; rows of weight 0 are left out.
-        X_val, y_val, sample_weight_val : optional
+            Weight 2 counts as the row twice; rows of weight 0 are left out.
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), optional
             Rows to watch with ``early_stopping=True``, instead of a part of X.
+        y_val : array-like of shape (n_val,) or (n_val, n_outputs), optional
+            Their targets.
+        sample_weight_val : array-like of shape (n_val,), optional
+            Their weights.
 
         Returns
         -------
@@ -490,7 +498,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         rows = Rows(X, scaler=self.x_scaler_, dtype=self._dtype)
         y = network_output(Layout(self._sizes), self.theta_, rows, self.out_activation_)
         if self.y_scaler_ is not None:
-            with np.errstate(over="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"):
                 y = (y * self.y_scaler_.scale_ + self.y_scaler_.mean_).astype(self._dtype)
         return y[:, 0] if self._single_output else y
 
@@ -709,9 +717,14 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if self.verbose:
             options["callback"] = _printer(self.n_iter_ if resumed else 0)
         result = minimizer(objective, theta0, **options)
+        if not np.isfinite(result.fun):
+            raise ValueError(
+                f"The loss is not finite even where the fit starts: X, y, sample_weight or "
+                f"alpha={self.alpha:g} is too large or too small for {self._dtype}."
+            )
         # Before anything is kept: where warnings are errors, this one undoes the fit.
         if not result.success and not (one_epoch and result.status == LIMIT):
-            remedy = " Raise max_iter or tol, or use early_stopping." * (result.status == LIMIT)
+            remedy = " Raise it, or tol." if result.status == LIMIT else ""
             warnings.warn(result.message + remedy, ConvergenceWarning, stacklevel=3)
         self._keep(result, objective, held_out, resumed)
 
@@ -728,14 +741,21 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def _keep(self, result, objective: MLPObjective, held_out=None, resumed=False) -> None:
         """Set the fitted attributes; of the result of a callable solver only x is required."""
         built_in = not callable(self.solver)
+        if not hasattr(result, "x"):
+            raise TypeError(f"solver returned {result!r}, which has no attribute x.")
         theta = checked_theta(result.x, objective.layout, objective.dtype)
         n_iter = getattr(result, "nit", None)
         n_visited = (n_iter or 0) * objective.n_samples
-        curve, validation_curve = [], []
+        curve, validation_curve, earlier_scores = [], [], []
         if resumed:
             n_iter, n_visited = self.n_iter_ + n_iter, self.t_ + n_visited
             curve, validation_curve = self.loss_curve_, self.validation_loss_curve_ or []
-        curve.extend(getattr(result, "loss_curve", []))
+            earlier_scores = self.validation_scores_ or []
+        scores = []
+        if held_out is not None:
+            baseline = held_out.loss_of_mean()
+            scores = [r_squared(loss, baseline) for loss in result.validation_loss_curve]
+        curve.extend(getattr(result, "loss_curve", None) or [])
         self.theta_ = theta if built_in else theta.copy()
         self.loss_ = result.fun if built_in else objective.loss(theta)
         self.n_iter_, self.t_, self.loss_curve_ = n_iter, n_visited, curve
@@ -747,12 +767,12 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             self.best_loss_ = min(curve, default=self.loss_)
         else:
             validation_curve.extend(result.validation_loss_curve)
-            self.validation_loss_curve_ = validation_curve
-            baseline = held_out.loss_of_mean()
-            self.validation_scores_ = [r_squared(loss, baseline) for loss in validation_curve]
-            self.best_validation_score_ = max(self.validation_scores_, default=None)
+            earlier_scores.extend(scores)
+            self.validation_loss_curve_, self.validation_scores_ = validation_curve, earlier_scores
+            self.best_validation_score_ = max(earlier_scores, default=None)
+        vars(self).pop("_prepared", None)
         self._solver_state = None
-        if getattr(result, "state", None) is not None:
+        if built_in and getattr(result, "state", None) is not None:
             self._solver_state = {"solver": self.solver, **result.state}
 
     # ---- attributes as a whole -----------------------------------------------------------

@@ -20,7 +20,9 @@ def fit_scaler(rows: Rows, weights: NDArray | None) -> StandardScaler:
     if not rows.shape[1]:
         return scaler
     low, high = extremes(rows)
-    exponent = np.frexp(np.maximum(-low, high))[1]
+    exponent = np.minimum(np.frexp(np.maximum(-low, high))[1], 1023)
+    if weights is not None:
+        weights = np.ldexp(weights, -np.frexp(weights.max())[1])
     for block, x in _blocks(rows):
         if rows.sparse:
             x.data = np.ldexp(x.data, -exponent[x.indices])
@@ -48,10 +50,11 @@ def fit_range_scaler(rows: Rows) -> StandardScaler:
     low, high = extremes(rows)
     centre = low + (high - low) / 2
     scale = (high - low) / 0.8
-    for j in np.flatnonzero(scale == 0):
-        scale[j] = np.ldexp(1.0, np.frexp(centre[j])[1])
-        while (centre[j] - scale[j] / 2) + scale[j] / 2 != centre[j]:
-            scale[j] /= 2
+    with np.errstate(over="ignore"):
+        for j in np.flatnonzero(scale == 0):
+            scale[j] = np.ldexp(1.0, min(np.frexp(centre[j])[1], 1023))
+            while (centre[j] - scale[j] / 2) + scale[j] / 2 != centre[j]:
+                scale[j] /= 2
     scaler = StandardScaler()
     scaler.n_features_in_ = rows.shape[1]
     scaler.n_samples_seen_ = rows.shape[0]

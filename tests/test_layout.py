@@ -61,7 +61,9 @@ def test_hidden_sizes_accepts(given, sizes):
     assert hidden_sizes(given) == sizes
 
 
-@pytest.mark.parametrize("given", [0, (5, 0), (5.5,), [[5]], "5", True, None, (-1,), ("5",), 5.0])
+@pytest.mark.parametrize(
+    "given", [0, (5, 0), (5.5,), [[5]], "5", True, None, (-1,), ("5",), 5.0, np.array(3)]
+)
 def test_hidden_sizes_refuses(given):
     with pytest.raises(ValueError, match="hidden_layer_sizes="):
         hidden_sizes(given)

@@ -526,7 +526,7 @@ def test_a_callable_solver_that_returns_nonsense_is_refused(x):
 @each_solver
 def test_the_warning_names_the_remedy_and_leaves_nothing_half_done_as_an_error(solver):
     model = regressor(solver=solver, max_iter=3)
-    with pytest.raises(ConvergenceWarning, match=r"max_iter=3 was reached. Raise max_iter"):
+    with pytest.raises(ConvergenceWarning, match=r"max_iter=3 was reached\. Raise it, or tol"):
         model.fit(X, Y)
     assert not hasattr(model, "theta_")
     with pytest.warns(ConvergenceWarning):
@@ -547,3 +547,68 @@ def test_divergence_keeps_a_finite_model_and_warns(solver):
     with pytest.warns(ConvergenceWarning, match="learning_rate_init=1e\\+300 is too large"):
         model.fit(X, Y)
     assert np.isfinite(model.predict(X)).all()
+
+
+def test_a_diverged_fit_warns_and_does_not_predict_nonsense():
+    model = regressor(solver="sgd", learning_rate_init=3.0)
+    with pytest.warns(ConvergenceWarning, match="learning_rate_init=3 is too large"):
+        model.fit(X, Y)
+    assert model.loss_ < 2
+    assert np.isfinite(model.predict(X)).all()
+
+
+def test_a_fit_that_is_infinite_from_the_start_says_what_may_be_to_blame():
+    model = regressor(standardize=False)
+    with pytest.raises(ValueError, match=r"X, y, sample_weight or alpha=0\.0001 is too large"):
+        model.fit(X, 1e200 * Y)
+    assert not hasattr(model, "theta_")
+
+
+def test_new_validation_targets_of_any_size_leave_nothing_half_done():
+    model = regressor(solver="adam", max_iter=5, warm_start=True, early_stopping=True)
+    with pytest.warns(ConvergenceWarning):
+        model.fit(X, Y, X_val=X, y_val=Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, Y, X_val=X, y_val=Y * 1e200)
+    assert len(model.loss_curve_) == len(model.validation_scores_) == model.n_iter_ == 10
+
+
+def test_csr_with_two_entries_at_one_place_is_their_sum():
+    rng = np.random.default_rng(0)
+    data, indices = rng.normal(size=1200), rng.integers(0, 3, 1200)
+    doubled = sparse.csr_array((data, indices, np.arange(0, 1201, 4)), shape=(300, 3))
+    summed = doubled.copy()
+    summed.sum_duplicates()
+    y = Y[:300]
+    ours, theirs = regressor().fit(doubled, y), regressor().fit(summed, y)
+    np.testing.assert_array_equal(ours.x_scaler_.scale_, theirs.x_scaler_.scale_)
+    np.testing.assert_array_equal(ours.predict(doubled), theirs.predict(summed))
+    assert doubled.nnz == 1200
+
+
+@quick
+@pytest.mark.parametrize("size", [1e-300, 1e300])
+def test_weights_of_any_size_standardise_alike(size):
+    w = np.random.default_rng(0).uniform(0.5, 1, len(X))
+    plain, scaled = (regressor(alpha=0, max_iter=5).fit(X, Y, w * s) for s in (1.0, size))
+    np.testing.assert_allclose(scaled.x_scaler_.scale_, plain.x_scaler_.scale_, rtol=1e-12)
+
+
+@pytest.mark.parametrize("output_activation", ["identity", "sigmoid"])
+@pytest.mark.parametrize("c", [1.7e308, -1.7e308])
+def test_the_largest_constant_target(output_activation, c):
+    model = regressor(output_activation=output_activation).fit(X, np.full(len(X), c))
+    assert (model.predict(X) == c).all()
+
+
+def test_a_callable_that_returns_nothing_is_named():
+    with pytest.raises(TypeError, match="solver returned None"):
+        regressor(solver=lambda objective, theta0: None).fit(X, Y)
+
+
+def test_make_objective_is_forgotten_by_a_later_fit():
+    model = regressor(warm_start=True).fit(X, Y)
+    model.make_objective(X, Y)
+    model.fit(X, Y)
+    assert not hasattr(model, "_prepared")

@@ -1,5 +1,6 @@
 """L-BFGS, SciPy's implementation, in the dtype of the objective and with a record of the run."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -7,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult, minimize
 
 from ..blocks import single_threaded_blas
-from .progress import CONVERGED, LIMIT, Callback, Progress
+from .progress import CONVERGED, FAILED, LIMIT, Callback, Progress
 
 
 def minimize_lbfgs(
@@ -33,23 +34,25 @@ def minimize_lbfgs(
         Where to start; it is not changed, and it is the result where it meets ``tol``.
     tol : float, default=1e-4
         Stop when no entry of the gradient is larger. With a ``validation_loss`` it is also
-        the least improvement of that loss.
+        the least improvement of that loss that counts.
     min_decay : float, default=0.0
         Stop when, over the last ``n_iter_no_change`` iterations, ln(loss) fell by less than
         this an iteration. At 0 it never does.
     n_iter_no_change : int, default=25
         The length of that window; with a ``validation_loss``, the number of iterations in a
         row without improvement that end the run.
-    max_iter, max_fun : int, default=1000 and 15000
-        The most iterations and evaluations.
+    max_iter : int, default=1000
+        The most iterations.
+    max_fun : int, default=15000
+        The most evaluations.
     loss_curve : sequence of float, optional
         That of an earlier run on the same objective which ended at ``theta0``: ``min_decay`` looks
         back on it, so a run that it ended stays ended.
     validation_loss : callable θ -> float, optional
         Evaluated at every iteration; the θ at which it was least is the result.
     callback : callable, optional
-        Called after every iteration with an `OptimizeResult` of ``x`` (a copy), ``fun`` and
-        ``nit``; ends the run by raising StopIteration.
+        Called after every iteration with an `OptimizeResult` of ``x`` (a copy), ``fun``, ``nit``
+        and, where there is one, ``validation_loss``; ends the run by raising StopIteration.
 
     Returns
     -------
@@ -87,19 +90,21 @@ def minimize_lbfgs(
         callback=callback,
     )
 
-    if progress.has_ended():  # by what came before
+    if progress.has_ended() or max_iter == 0:  # by what came before
         return OptimizeResult(
             x=theta0.astype(dtype),
             fun=objective(theta0.astype(dtype))[0],
             nit=0,
             nfev=1,
-            success=True,
-            status=progress.status,
-            message=progress.message,
+            success=max_iter > 0,
+            status=LIMIT if max_iter == 0 else progress.status,
+            message="The limit max_iter=0 was reached." if max_iter == 0 else progress.message,
             **progress.curves(),
         )
 
     def value_and_gradient(theta: NDArray):
+        if not np.isfinite(theta).all():  # SciPy extrapolates from infinite losses
+            return math.inf, np.zeros(theta.shape)
         loss, gradient = objective(theta.astype(dtype))  # a copy: SciPy goes on writing into θ
         return loss, gradient.astype(np.float64, copy=False)
 
@@ -126,7 +131,12 @@ def minimize_lbfgs(
     if validation_loss is not None and progress.best_theta is not None:
         x, fun = progress.best_theta, progress.loss_curve[progress.best_iteration]
     status, message = found.status, "The line search found no lower loss in this precision."
-    if progress.status is not None:
+    if not (math.isfinite(fun) and np.isfinite(x).all()):
+        status, message = FAILED, "The loss or its gradient became infinite or NaN."
+        x, fun = theta0.astype(dtype), objective(theta0.astype(dtype))[0]
+        if progress.best_theta is not None and progress.best_iteration >= 0:
+            x, fun = progress.best_theta, progress.loss_curve[progress.best_iteration]
+    elif progress.status is not None:
         status, message = progress.status, progress.message
     elif status == LIMIT:
         limit = f"max_iter={max_iter}" if found.nit >= max_iter else f"max_fun={max_fun}"

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
+from numbers import Integral
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,7 +37,7 @@ def minimize_sgd(
 ) -> OptimizeResult:
     """Minimise a sum over rows by stochastic gradient descent with momentum.
 
-    At step t, with the gradient g of a mini-batch and the learning rate η_t,
+    At step t, with the gradient g of a mini-batch and the learning rate η_t::
 
         v ← μ v − η_t g,    θ ← θ + v             (momentum)
                             θ ← θ + μ v − η_t g   (Nesterov)
@@ -57,9 +58,11 @@ def minimize_sgd(
     learning_rate_init : float, default=0.01
         η_0.
     power_t : float, default=0.5
+        The exponent of "invscaling".
     momentum : float, default=0.9
         μ.
     nesterovs_momentum : bool, default=True
+        Whether to use the second form.
     shuffle : bool, default=True
         Visit the rows in a new order in every epoch. (A single batch is never shuffled.)
     random_state : int, RandomState instance or None, default=None
@@ -73,8 +76,8 @@ def minimize_sgd(
     validation_loss : callable θ -> float, optional
         Evaluated at every epoch; the θ at which it was least is the result.
     callback : callable, optional
-        Called after every epoch with an `OptimizeResult` of ``x`` (a copy), ``fun`` and
-        ``nit``; ends the run by raising StopIteration.
+        Called after every epoch with an `OptimizeResult` of ``x`` (a copy), ``fun``, ``nit`` and,
+        where there is one, ``validation_loss``; ends the run by raising StopIteration.
     state : dict, optional
         ``result.state`` of an earlier run: this one continues it to the last bit.
 
@@ -83,8 +86,8 @@ def minimize_sgd(
     OptimizeResult
         ``x``, ``fun`` (the loss over all rows there), ``nit`` (epochs of this run), ``nfev``
         (mini-batches), ``success``, ``status`` (0: the loss stalled, 1: max_iter was reached,
-        2: the loss became infinite or NaN, 99: the callback stopped the run), ``message``,
-        ``loss_curve`` (the running mean of the loss over each epoch, from the first run on),
+        2: the run diverged, and ``x`` is the best θ it had, 99: the callback stopped it),
+        ``message``, ``loss_curve`` (the running mean of the loss over each epoch of this run),
         ``state`` and, if asked for, ``validation_loss_curve``.
 
     References
@@ -165,7 +168,7 @@ def minimize_adam(
 ) -> OptimizeResult:
     """Minimise a sum over rows by Adam.
 
-    At step t, with the gradient g of a mini-batch,
+    At step t, with the gradient g of a mini-batch::
 
         m ← β_1 m + (1 − β_1) g,    v ← β_2 v + (1 − β_2) g²
         θ ← θ − η √(1 − β_2^t)/(1 − β_1^t) · m / (√v + ε)
@@ -177,8 +180,10 @@ validation_loss, callback, state
         As in `minimize_sgd`.
     learning_rate_init : float, default=0.01
         η.
-    beta_1, beta_2 : float, default=0.9 and 0.999
-        Decay of the two averages, in [0, 1).
+    beta_1 : float, default=0.9
+        Decay of the average of g, in [0, 1).
+    beta_2 : float, default=0.999
+        Decay of the average of g², in [0, 1).
     epsilon : float, default=1e-8
         ε.
 
@@ -222,7 +227,7 @@ validation_loss, callback, state
         g *= state["learning_rate"] * math.sqrt(1 - beta_2**t) / (1 - beta_1**t)
         theta -= g  # θ ← θ − η_t m / (√v + ε)
 
-    scratch = np.empty_like(state["theta"] if state is not None else np.asarray(theta0))
+    scratch = np.empty_like(floating(theta0) if state is None else state["theta"])
     return _minimize(
         objective,
         theta0,
@@ -247,10 +252,17 @@ def _minimize(
 ):  # fmt: skip
     """Epochs of mini-batches; ``step(theta, gradient, state)`` consumes each gradient."""
     n = objective.n_samples
-    batch_size = min(200 if batch_size == "auto" else batch_size, n)
+    if batch_size == "auto":
+        batch_size = 200
+    if not isinstance(batch_size, Integral) or batch_size < 1:
+        raise ValueError(f"batch_size={batch_size!r}; it is 'auto' or an integer ≥ 1.")
+    if not 0 < learning_rate_init < math.inf:
+        raise ValueError(f"learning_rate_init={learning_rate_init!r}; it is a number > 0.")
+    batch_size = min(batch_size, n)
     if state is None:
+        theta0 = floating(theta0)
         state = {
-            "theta": np.array(theta0),
+            "theta": theta0.copy(),
             "moments": [np.zeros_like(theta0) for _ in range(n_moments)],
             "n_steps": 0,
             "n_epochs": 0,
@@ -258,8 +270,15 @@ def _minimize(
             "seed": check_random_state(random_state).randint(np.iinfo(np.int32).max),
         }
     else:
+        if len(state["moments"]) != n_moments:
+            raise ValueError("state is that of another solver.")
         state = copy.deepcopy(state)
-        progress.resume(state)
+        # The counts go on only if what is watched is still the same, to the last bit. (A run of
+        # one epoch does not count, so a stream of them is spared the evaluation.)
+        watched = progress.validation_loss or objective.loss
+        same_kind = state["watches_validation"] == (progress.validation_loss is not None)
+        if same_kind and (max_iter == 1 or state["watched"] == watched(state["theta"])):
+            progress.resume(state)
     theta = state["theta"]
     start, first_step = theta.copy(), state["n_steps"]
 
@@ -279,10 +298,6 @@ def _minimize(
                 step(theta, g, state)
                 loss += batch_loss * (batch.stop - batch.start) / n
             if status == FAILED:
-                message = (
-                    "The loss or its gradient became infinite or NaN: "
-                    f"learning_rate_init={learning_rate_init:g} is too large."
-                )
                 break
             state["n_epochs"] += 1
             if progress.record(theta, loss):
@@ -294,12 +309,28 @@ def _minimize(
                     status, message = progress.status, progress.message
                     break
 
-    state |= progress.state()
-    best = start if progress.best_theta is None else progress.best_theta
-    x = best.copy() if progress.validation_loss is not None or status == FAILED else theta.copy()
+        x, watches_validation = theta, progress.validation_loss is not None
+        if watches_validation and progress.best_theta is not None:
+            x = progress.best_theta
+        fun = objective.loss(x) if np.isfinite(x).all() else math.inf
+        if not math.isfinite(fun):
+            status = FAILED
+        elif status == CONVERGED and not watches_validation and fun > objective.loss(start):
+            status = FAILED  # it does not improve any more, but above where it began
+        if status == FAILED:
+            message = (
+                "The loss grew beyond where it started, or to infinity or NaN: "
+                f"learning_rate_init={learning_rate_init:g} is too large."
+            )
+            candidates = [start] if progress.best_theta is None else [start, progress.best_theta]
+            fun, x = min(((objective.loss(x), x) for x in candidates), key=_finite_first)
+    state |= progress.state() | {
+        "watches_validation": watches_validation,
+        "watched": (progress.validation_loss_curve or [fun])[-1],
+    }
     return OptimizeResult(
-        x=x,
-        fun=objective.loss(x),
+        x=x.copy(),
+        fun=fun,
         nit=len(progress.loss_curve),
         nfev=state["n_steps"] - first_step,
         success=status == CONVERGED,
@@ -308,6 +339,16 @@ def _minimize(
         state=None if status == FAILED else state,
         **progress.curves(),
     )
+
+
+def _finite_first(pair: tuple[float, NDArray]) -> float:
+    return math.inf if math.isnan(pair[0]) else pair[0]
+
+
+def floating(theta0: ArrayLike) -> NDArray:
+    """θ_0 as an array of float32 if it is one, else of float64."""
+    theta0 = np.asarray(theta0)
+    return theta0 if theta0.dtype == np.float32 else theta0.astype(np.float64, copy=False)
 
 
 def _epoch_order(n_samples, batch_size, shuffle, state) -> NDArray | None:

@@ -120,3 +120,19 @@ def test_the_callback_sees_copies_and_may_stop_the_run():
     assert (result.nit, result.success, result.status) == (3, False, 99)
     assert "callback" in result.message
     assert np.isfinite(result.x).all()
+
+
+def test_no_iterations_are_none():
+    result = minimize_lbfgs(rosenbrock, START, max_iter=0)
+    np.testing.assert_array_equal(result.x, START)
+    assert (result.nit, result.success, result.status) == (0, False, 1)
+
+
+def test_a_cliff_in_the_loss_is_stepped_back_from():
+    def cliff(theta):
+        loss, gradient = rosenbrock(theta)
+        return (np.inf, gradient * np.nan) if loss < 1 else (loss, gradient)
+
+    result = minimize_lbfgs(cliff, START)
+    assert 1 <= result.fun < rosen(START)
+    assert result.fun == rosen(result.x)

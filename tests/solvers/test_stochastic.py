@@ -236,3 +236,51 @@ def test_the_callback_may_stop_the_run():
 def test_an_unknown_schedule_is_refused():
     with pytest.raises(ValueError, match="learning_rate='cosine'"):
         minimize_sgd(OBJECTIVE, THETA0, learning_rate="cosine")
+
+
+@pytest.mark.parametrize("learning_rate_init", [10.0, 1e4, 1e200])
+def test_a_run_that_ends_above_its_start_has_diverged_and_gives_the_start_back(learning_rate_init):
+    for minimize in (minimize_sgd, minimize_adam):
+        start = OBJECTIVE.loss(THETA0)
+        result = minimize(
+            OBJECTIVE, THETA0, learning_rate_init=learning_rate_init, tol=0, max_iter=3000,
+            batch_size=10, random_state=0, n_iter_no_change=5,
+        )  # fmt: skip
+        assert result.fun <= start
+        assert result.fun == OBJECTIVE.loss(result.x)
+        if not result.success:
+            assert result.status == 2
+            assert result.state is None
+        if minimize is minimize_sgd:
+            assert not result.success
+
+
+def test_a_continued_run_forgets_its_best_loss_where_the_data_are_new():
+    first = minimize_adam(OBJECTIVE, THETA0, max_iter=50, random_state=0)
+    harder = MLPObjective(X, 5 * Y**2, hidden_layer_sizes=6)
+    then = minimize_adam(harder, None, state=first.state, max_iter=60, n_iter_no_change=10)
+    assert then.nit > 11  # it would not have beaten the loss of the easier problem
+    assert then.fun < 0.9 * harder.loss(first.x)
+    watched = minimize_adam(
+        OBJECTIVE, None, state=first.state, max_iter=5, validation_loss=harder.loss
+    )
+    assert harder.loss(watched.x) == min(watched.validation_loss_curve)
+
+
+def test_a_state_of_another_solver_is_refused():
+    state = minimize_adam(OBJECTIVE, THETA0, max_iter=1).state
+    with pytest.raises(ValueError, match="another solver"):
+        minimize_sgd(OBJECTIVE, None, state=state)
+
+
+@each_solver
+@pytest.mark.parametrize("batch_size", [0, -1, 1.5, "all", None])
+def test_a_bad_batch_size_is_named(minimize, batch_size):
+    with pytest.raises(ValueError, match="batch_size="):
+        minimize(OBJECTIVE, THETA0, batch_size=batch_size)
+
+
+@each_solver
+def test_a_start_of_integers_is_taken_as_floats(minimize):
+    result = minimize(OBJECTIVE, np.ones(len(THETA0), dtype=int), max_iter=2)
+    assert result.x.dtype == np.float64
