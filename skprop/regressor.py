@@ -196,6 +196,13 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     x_scaler_, y_scaler_ : StandardScaler or None
         How X and y were standardised; None with ``standardize=False``.
 
+    Notes
+    -----
+    Blocks of rows run on as many threads as BLAS would use, while BLAS is held to one: so
+    `threadpool_limits`, ``OPENBLAS_NUM_THREADS`` and joblib's limits apply. That limit is
+    process-wide: during a fit other threads' BLAS calls run on one thread too. The result is the
+    same to the last bit on any number of threads.
+
     See Also
     --------
     MLPObjective : The loss and its gradient, for `scipy.optimize`.
