@@ -31,7 +31,6 @@ VARIANTS = {
     "alpha=0.1": {"alpha": 0.1},
     "alpha=1": {"alpha": 1.0},
     "tol=1e-5": {"tol": 1e-5},
-    "tol=3e-5": {"tol": 3e-5},
     "n_iter_no_change=10": {"n_iter_no_change": 10},
     "n_iter_no_change=20": {"n_iter_no_change": 20},
     "n_iter_no_change=30": {"n_iter_no_change": 30},

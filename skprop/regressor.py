@@ -27,9 +27,9 @@ from .solvers import LIMIT, minimize_adam, minimize_lbfgs, minimize_sgd
 
 # An L-BFGS iteration opens about one new direction, as one more parameter would. It must
 # raise the Gaussian log-likelihood, -N/2 ln(loss) with N = n_samples × n_outputs, by this
-# much at tol = 1e-4 (Akaike's criterion charges 1; docs/defaults.md has the measurements).
-LOG_LIKELIHOOD_PER_ITERATION = 1.5
-
+# much (Akaike's criterion charges 1; docs/defaults.md has the measurements), unless the caller
+# asks for more accuracy than the default tol.
+LOG_LIKELIHOOD_PER_ITERATION, DEFAULT_TOL = 1.5, 1e-4
 
 COMMON = ("tol", "n_iter_no_change", "max_iter")
 STOCHASTIC = (*COMMON, "batch_size", "learning_rate_init", "shuffle")
@@ -118,12 +118,12 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     random_state : int, RandomState instance or None, default=None
         Seeds the starting point, the validation split and the shuffling.
     tol : float, default=1e-4
-        Under "lbfgs" the fit ends where no entry of the gradient exceeds ``tol``, or
-        earlier where, over the last ``n_iter_no_change`` iterations, the loss has fallen so
-        slowly that it is likely to fit noise: by less than 3·10⁴·tol/(n_samples · n_outputs)
-        of itself an iteration. Under "sgd" and "adam" it is the least improvement of the loss of
-        an epoch that counts as one. With ``early_stopping`` it is the least improvement of the
-        validation loss that counts, in place of the rule on noise.
+        Under "lbfgs" the fit ends where no entry of the gradient exceeds ``tol``. Unless ``tol``
+        is below its default, it also ends where, over the last ``n_iter_no_change`` iterations, the
+        loss has fallen so slowly that it is likely to fit noise: by less than
+        3/(n_samples · n_outputs) of itself an iteration. Under "sgd" and "adam" it is the least
+        improvement of the loss of an epoch that counts as one. With ``early_stopping`` it is the
+        least improvement of the validation loss that counts, in place of the rule on noise.
     verbose : bool or int, default=False
         Print the loss at every iteration.
     warm_start : bool, default=False
@@ -260,7 +260,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         max_iter: int = 1000,
         shuffle: bool = True,
         random_state=None,
-        tol: float = 1e-4,
+        tol: float = DEFAULT_TOL,
         verbose: bool | int = False,
         warm_start: bool = False,
         momentum: float = 0.9,
@@ -742,8 +742,10 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def _decay_of_noise(self, objective: MLPObjective) -> float:
         """The decay of ln(loss) an iteration below which L-BFGS is taken to fit noise."""
+        if self.tol < DEFAULT_TOL:
+            return 0.0
         n_observations = max(objective.n_samples, objective.total_weight) * self.n_outputs_
-        return 2 * LOG_LIKELIHOOD_PER_ITERATION * (self.tol / 1e-4) / n_observations
+        return 2 * LOG_LIKELIHOOD_PER_ITERATION / n_observations
 
     def _keep(self, result, objective: MLPObjective, held_out=None, resumed=False) -> None:
         """Set the fitted attributes; of the result of a callable solver only x is required."""

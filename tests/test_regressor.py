@@ -541,6 +541,15 @@ def test_the_default_ends_by_itself():
     assert "noise" in model.message_
 
 
+@quick
+def test_a_tol_below_the_default_leaves_the_decision_to_the_gradient():
+    model = regressor(hidden_layer_sizes=3, alpha=1.0, tol=9e-5, max_iter=3000).fit(X, Y)
+    objective, _ = model.make_objective(X, Y)
+    assert np.abs(objective.gradient(model.theta_)).max() <= 9e-5
+    assert "within tol" in model.message_
+    assert model.n_iter_ > regressor(hidden_layer_sizes=3, alpha=1.0).fit(X, Y).n_iter_
+
+
 @stochastic
 def test_divergence_keeps_a_finite_model_and_warns(solver):
     model = regressor(solver=solver, learning_rate_init=1e300)
