@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -219,7 +219,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     0.49
     """
 
-    _parameter_constraints = {  # noqa: RUF012 - scikit-learn's convention
+    _parameter_constraints: ClassVar[dict[str, list]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "output_activation": [StrOptions({"identity", "sigmoid"})],
         "solver": [StrOptions({"lbfgs", "sgd", "adam"}), callable],
@@ -377,7 +377,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         with self._unchanged_on_error():
             self._check_parameters()
             warm = hasattr(self, "theta_")
-            objective, theta0, _ = self._prepare(X, y, sample_weight, warm, in_memory=False)
+            objective, theta0, _ = self._prepare(X, y, sample_weight, warm)
             self._solve(objective, theta0, None, one_epoch=True)
         return self
 
@@ -596,7 +596,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     # ---- the steps of a fit --------------------------------------------------------------
 
-    def _prepare(self, X, y, sample_weight, warm, validation=None, in_memory=True):
+    def _prepare(self, X, y, sample_weight, warm, validation=None):
         """Objective, starting point and, with early stopping, objective of the rows held out.
 
         A cold start fixes the architecture and the standard units; a warm one checks them.
@@ -612,9 +612,9 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             data, held_out = self._split(data)
         if not warm:
             self._fit_scalers(data, theta0)
-        objective = self._objective(data, self.alpha, in_memory)
+        objective = self._objective(data, self.alpha)
         if held_out is not None:
-            held_out = self._objective(held_out, 0.0, in_memory)
+            held_out = self._objective(held_out, alpha=0.0)
         return objective, theta0, held_out
 
     def _draw_network(self) -> NDArray:
@@ -685,14 +685,14 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         constant = (data.y == data.y[0]).all(axis=0)
         A_last[:, constant], b_last[constant] = 0, 0
 
-    def _objective(self, data: Data, alpha: float, in_memory: bool) -> MLPObjective:
+    def _objective(self, data: Data, alpha: float) -> MLPObjective:
         rows = Rows(data.rows.X, index=data.rows.index, scaler=self.x_scaler_, dtype=self._dtype)
         y = data.y
         if self.y_scaler_ is not None:
             y -= self.y_scaler_.mean_
             y /= self.y_scaler_.scale_
         return MLPObjective(
-            rows.in_memory() if in_memory else rows,
+            rows.in_memory(),
             y[:, 0] if self._single_output else y,
             hidden_layer_sizes=self._sizes[1:-1],
             output_activation=self.out_activation_,

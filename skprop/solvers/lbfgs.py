@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult, minimize
 
 from ..blocks import single_threaded_blas
-from .progress import CONVERGED, FAILED, LIMIT, Callback, Progress
+from .progress import CONVERGED, FAILED, LIMIT, Callback, Progress, floating
 
 
 def minimize_lbfgs(
@@ -79,8 +79,8 @@ def minimize_lbfgs(
     >>> bool(np.abs(objective.gradient(result.x)).max() <= 1e-5)
     True
     """
-    theta0 = np.asarray(theta0)
-    dtype = np.dtype(np.float32 if theta0.dtype == np.float32 else np.float64)
+    theta0 = floating(theta0)
+    dtype = theta0.dtype
     progress = Progress(
         n_iter_no_change,
         tol=-np.inf if validation_loss is None else tol,
@@ -92,8 +92,8 @@ def minimize_lbfgs(
 
     if progress.has_ended() or max_iter == 0:  # by what came before
         return OptimizeResult(
-            x=theta0.astype(dtype),
-            fun=objective(theta0.astype(dtype))[0],
+            x=theta0.copy(),
+            fun=objective(theta0)[0],
             nit=0,
             nfev=1,
             success=max_iter > 0,
@@ -133,7 +133,7 @@ def minimize_lbfgs(
     status, message = found.status, "The line search found no lower loss in this precision."
     if not (math.isfinite(fun) and np.isfinite(x).all()):
         status, message = FAILED, "The loss or its gradient became infinite or NaN."
-        x, fun = theta0.astype(dtype), objective(theta0.astype(dtype))[0]
+        x, fun = theta0.copy(), objective(theta0)[0]
         if progress.best_theta is not None and progress.best_iteration >= 0:
             x, fun = progress.best_theta, progress.loss_curve[progress.best_iteration]
     elif progress.status is not None:

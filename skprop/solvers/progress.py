@@ -4,13 +4,20 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult
 
 # The status of a result, in SciPy's numbers.
 CONVERGED, LIMIT, FAILED, CALLBACK = 0, 1, 2, 99
 
 Callback = Callable[[OptimizeResult], object]
+
+
+def floating(theta0: ArrayLike) -> NDArray:
+    """θ_0 as an array of float32 if it is one, else of float64."""
+    theta0 = np.asarray(theta0)
+    return theta0 if theta0.dtype == np.float32 else theta0.astype(np.float64, copy=False)
 
 
 class Progress:

@@ -11,7 +11,7 @@ from scipy.optimize import OptimizeResult
 from sklearn.utils import check_random_state, gen_batches
 
 from ..blocks import single_threaded_blas
-from .progress import CONVERGED, FAILED, LIMIT, Callback, Progress
+from .progress import CONVERGED, FAILED, LIMIT, Callback, Progress, floating
 
 SMALLEST_LEARNING_RATE = 1e-6  # where learning_rate="adaptive" ends
 
@@ -343,12 +343,6 @@ def _minimize(
 
 def _finite_first(pair: tuple[float, NDArray]) -> float:
     return math.inf if math.isnan(pair[0]) else pair[0]
-
-
-def floating(theta0: ArrayLike) -> NDArray:
-    """θ_0 as an array of float32 if it is one, else of float64."""
-    theta0 = np.asarray(theta0)
-    return theta0 if theta0.dtype == np.float32 else theta0.astype(np.float64, copy=False)
 
 
 def _epoch_order(n_samples, batch_size, shuffle, state) -> NDArray | None:

@@ -193,7 +193,11 @@ def test_the_start_is_left_alone(minimize):
 @each_solver
 def test_a_stall_is_a_success_and_the_limit_is_not(minimize):
     stalled = minimize(OBJECTIVE, THETA0, tol=1e9, n_iter_no_change=3)
-    assert (stalled.success, stalled.nit) == (True, 4) or stalled.nit > 4  # adaptive goes on
+    assert stalled.success
+    if minimize is SOLVERS["sgd-adaptive"]:
+        assert stalled.nit > 4  # it goes on at a lower rate
+    else:
+        assert stalled.nit == 4
     assert "did not improve by more than tol=1e+09 in 3 iterations" in stalled.message
     limited = minimize(OBJECTIVE, THETA0, max_iter=2)
     assert (limited.success, limited.status, limited.nit) == (False, 1, 2)
