@@ -19,33 +19,37 @@ no in-place product.
 """
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from scipy.sparse import issparse
 
 from .layout import Layout
 from .sigmoid import sigmoid_of_double, tanh_derivative
 
 
-def to_tanh(theta: NDArray, layout: Layout, output_sigmoid: bool) -> list[NDArray]:
-    """[B_0, …, B_{K-1}], of shapes (d_{i-1} + 1, d_i): new arrays."""
-    K, B = layout.n_layers, layout.stacked(theta * 0.5)
-    for i in range(1, K):
-        B[i][:-1] *= 0.5
-        B[i][-1] += B[i][:-1].sum(axis=0)
+def halves(layout: Layout, output_sigmoid: bool, dtype: DTypeLike) -> NDArray:
+    """D, of shape (P,): how often B_i halves what stands in A_i and b_i."""
+    D = np.full(layout.n_params, 0.5, dtype)
+    blocks = layout.stacked(D)
+    for block in blocks[1:]:
+        block[:-1] *= 0.5
     if not output_sigmoid:
-        B[K - 1] *= 2.0
+        blocks[-1] *= 2.0
+    return D
+
+
+def to_tanh(theta: NDArray, layout: Layout, D: NDArray) -> list[NDArray]:
+    """[B_0, …, B_{K-1}], of shapes (d_{i-1} + 1, d_i): new arrays."""
+    B = layout.stacked(theta * D)
+    for B_i in B[1:]:
+        B_i[-1] += np.add.reduce(B_i[:-1], axis=0)  # b_i + 1ᵀA_i/2, halved already
     return B
 
 
-def from_tanh(gradient: NDArray, layout: Layout, output_sigmoid: bool) -> None:
+def from_tanh(gradient: NDArray, layout: Layout, D: NDArray) -> None:
     """Turn ∂L/∂B, flat, into ∂L/∂θ in place: the transpose of the linear map `to_tanh`."""
-    K, G = layout.n_layers, layout.stacked(gradient)
-    if not output_sigmoid:
-        G[K - 1] *= 2.0
-    for i in range(1, K):
-        G[i][:-1] += G[i][-1]
-        G[i][:-1] *= 0.5
-    gradient *= 0.5
+    for G_i in layout.stacked(gradient)[1:]:
+        G_i[:-1] += G_i[-1]
+    gradient *= D
 
 
 def forward(B: list, t: list, inner: list, output_sigmoid: bool) -> None:
@@ -65,9 +69,9 @@ def forward(B: list, t: list, inner: list, output_sigmoid: bool) -> None:
     """
     K = len(B)
     for i in range(1, K + 1):
-        if issparse(t[i - 1]):
-            inner[i][...] = t[i - 1] @ B[i - 1][:-1]
-            inner[i] += B[i - 1][-1]
+        if i == 1 and issparse(t[0]):
+            inner[1][...] = t[0] @ B[0][:-1]
+            inner[1] += B[0][-1]
         else:
             np.matmul(t[i - 1], B[i - 1], out=inner[i])  # z_i/2 = [t_{i−1}, 1] B_{i−1}
         if i < K:
@@ -77,7 +81,7 @@ def forward(B: list, t: list, inner: list, output_sigmoid: bool) -> None:
         sigmoid_of_double(t[K])  # f_K = σ(z_K)
 
 
-def backward(B: list, t: list, delta: list, inner: list, G: list) -> None:
+def backward(B: list, t: list, delta: list, inner: list, G: list, x: NDArray) -> None:
     """Fill the gradient G, given δ_K. Consumes t[1], …, t[K-1] and delta[1], …, delta[K].
 
     Parameters
@@ -91,14 +95,16 @@ def backward(B: list, t: list, delta: list, inner: list, G: list) -> None:
         ``inner[i]`` views ``delta[i]`` without its last column.
     G : list of K arrays
         Overwritten by ∂L/∂B.
+    x : ndarray of shape (rows, d_0 + 1)
+        Overwritten; it may be t[0].
     """
     a = None  # where δ_i is kept without a factor a for each of its columns
     for i in range(len(B), 0, -1):
-        if issparse(t[i - 1]):
-            G[i - 1][:-1] = t[i - 1].T @ inner[i]
-            G[i - 1][-1] = inner[i].sum(axis=0)
+        if i == 1 and issparse(t[0]):
+            G[0][:-1] = t[0].T @ inner[1]
+            G[0][-1] = inner[1].sum(axis=0)
         else:
-            np.matmul(t[i - 1].T, inner[i], out=G[i - 1])  # ∂L/∂B_{i−1} = [t_{i−1}, 1]ᵀ δ_i
+            np.dot(t[i - 1].T, inner[i], out=G[i - 1])  # ∂L/∂B_{i−1} = [t_{i−1}, 1]ᵀ δ_i
         if a is not None:
             G[i - 1] *= a
         if i == 1:
@@ -107,9 +113,16 @@ def backward(B: list, t: list, delta: list, inner: list, G: list) -> None:
         # δ_{i−1} = (δ_i B_{i−1}ᵀ) ∘ (1 − t_{i−1}²), which is 0 for the constant unit
         tanh_derivative(t[i - 1])
         if inner[i].shape[1] > 1:
-            np.matmul(inner[i], B_i.T, out=delta[i - 1])
+            np.dot(inner[i], B_i.T, out=delta[i - 1])
             delta[i - 1] *= t[i - 1]
             a = None
-        else:  # an outer product: its column factors wait for the next products, of P entries
-            np.multiply(t[i - 1], inner[i], out=delta[i - 1])
-            a = B_i[:-1, 0]
+            continue
+        # An outer product: its column factors wait for the next products, of P entries; and its
+        # row factors may as well stand with x, where that is narrower and all that is left.
+        a = B_i[:-1, 0]
+        if i == 2 and not issparse(t[0]) and x.shape[1] < t[1].shape[1]:
+            np.multiply(t[0], inner[2], out=x)
+            np.dot(x.T, t[1][:, :-1], out=G[0])
+            G[0] *= a
+            break
+        np.multiply(t[i - 1], inner[i], out=delta[i - 1])

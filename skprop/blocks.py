@@ -12,7 +12,7 @@ import itertools
 import os
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -22,12 +22,14 @@ from .compat import blas_thread_functions
 from .layout import Layout
 
 # What should stay in the (per core) cache is the widest buffer of a block.
-CACHE_BYTES = 512 * 1024
+CACHE_BYTES = 1024 * 1024
 MIN_ROWS, MAX_ROWS = 256, 8192
 MAX_PARTS = 16  # each needs a gradient of its own; no more threads than this are of use
-# In multiplications. Under the first a product is far too small for BLAS to share it out among
-# threads; under the second, about half a millisecond, handing blocks to threads gains nothing.
-TINY_WORK, MIN_WORK = 8_192, 4_000_000
+# In multiplications of float64: two parts of 0.15 ms are the least that gains from two threads.
+PART_WORK = 1_000_000
+# Multiplications up to which OpenBLAS does not share out a product of matrices, of a matrix with
+# a vector: there is no need to hold it to one thread, which costs as much as a small product.
+MATRIX_WORK, VECTOR_WORK = 2**18, 9_000
 
 RowIndex = slice | NDArray[np.intp]
 
@@ -56,7 +58,7 @@ def parts(rows: RowIndex, n_rows: int, size: int, work: int) -> list[list[tuple[
     There are several parts only if the ``work`` pays for threads. What is in a part does not depend
     on the number of threads.
     """
-    n_parts = min(1 + work // MIN_WORK, MAX_PARTS, n_rows)
+    n_parts = min(1 << (work // PART_WORK | 1).bit_length() - 1, MAX_PARTS, n_rows)
     if n_parts == 1 and n_rows <= size:
         return [[(rows, n_rows)]]
     n_blocks = max(-(-n_rows // size), n_parts)
@@ -161,26 +163,88 @@ class SingleThreadedBLAS:
         self._lift()
 
 
-def threads_for(work: int):
-    """Context that holds BLAS to one thread and gives the number of threads for ``work``."""
-    return contextlib.nullcontext(1) if work <= TINY_WORK else single_threaded_blas
+ALONE = contextlib.nullcontext(1)
+
+
+def small_rows(layout: Layout) -> int:
+    """The most rows whose products BLAS computes on one thread if left to itself."""
+    products = [d_in * d_out for d_in, d_out in itertools.pairwise(d + 1 for d in layout.sizes)]
+    if max(layout.n_params, *products) > VECTOR_WORK:
+        return 0
+    return min(MATRIX_WORK // max(products), VECTOR_WORK // (max(layout.sizes) + 1))
+
+
+def threads_for(small: bool):
+    """Context that holds BLAS to one thread, where it needs to be held, and gives the number of
+    threads for blocks."""
+    return ALONE if small else single_threaded_blas
+
+
+class Helper(threading.Thread):
+    """A thread that works beside another one, or waits.
+
+    It is handed work through two bare locks, which takes a third of the time of an executor's
+    queue and future: that decides whether an evaluation of half a millisecond gains from it.
+    """
+
+    def __init__(self):
+        super().__init__(name="skprop", daemon=True)  # when it waits, the interpreter may end
+        self._begin, self._done = threading.Lock(), threading.Lock()
+        self._begin.acquire()
+        self._done.acquire()
+        self._work: Callable[[], None] | None = None
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            self._begin.acquire()
+            try:
+                self._work()
+            except BaseException as error:  # it belongs to who handed in the work
+                self._error = error
+            self._work = None
+            if self._done.locked():
+                self._done.release()
+
+    def begin(self, work: Callable[[], None]) -> None:
+        # In a copy of the caller's context, where NumPy keeps how it treats overflow.
+        in_context = partial(contextvars.copy_context().run, work)
+        self._work = in_context
+        self._begin.release()
+
+    def finish(self) -> BaseException | None:
+        """Wait for the end of the work, Ctrl-C or not, and give what was raised."""
+        interrupt = None
+        while self._work is not None:  # the lock is where to wait, this the answer
+            try:
+                self._done.acquire()
+            except KeyboardInterrupt as error:
+                interrupt = error
+        error, self._error = self._error, None
+        return interrupt or error
 
 
 class Helpers:
-    """The threads that work beside the calling one; made when first needed."""
+    """The idle helpers of the process. There are at most MAX_PARTS - 1, made when first needed;
+    who finds them all at work does its own work alone.
+    """
 
     def __init__(self):
-        self._pool: ThreadPoolExecutor | None = None
-        self._n = 0
-        self._lock = threading.Lock()
+        self._idle: list[Helper] = []
+        self._n, self._lock = 0, threading.Lock()
 
-    def submit(self, work: Callable[[], None], n: int) -> list:
-        """Have ``work()`` called on ``n`` other threads; returns the futures."""
+    def take(self, n: int) -> list[Helper]:
         with self._lock:
-            if n > self._n:
-                self._pool, self._n = ThreadPoolExecutor(n, "skprop"), n
-            # In a copy of the caller's context, where NumPy keeps how it treats overflow.
-            return [self._pool.submit(contextvars.copy_context().run, work) for _ in range(n)]
+            while len(self._idle) < n and self._n < MAX_PARTS - 1:
+                self._idle.append(Helper())
+                self._n += 1
+            taken = self._idle[len(self._idle) - min(n, len(self._idle)) :]
+            del self._idle[len(self._idle) - len(taken) :]
+            return taken
+
+    def give_back(self, helper: Helper) -> None:
+        self._idle.append(helper)
 
 
 single_threaded_blas = SingleThreadedBLAS()
@@ -213,13 +277,17 @@ def run(task: Callable[[int], None], n_tasks: int, n_threads: int) -> None:
         while (k := next(numbers)) < n_tasks:
             task(k)
 
-    helping = helpers.submit(work, n_helpers)
+    taken = helpers.take(n_helpers)
     try:
+        for helper in taken:
+            helper.begin(work)
         work()
     except BaseException:
-        n_tasks = 0
+        n_tasks = 0  # the others take no further task
         raise
     finally:
-        wait(started := [future for future in helping if not future.cancel()])
-    for future in started:
-        future.result()
+        errors = [helper.finish() for helper in taken]
+        for helper in taken:
+            helpers.give_back(helper)
+    for error in filter(None, errors):
+        raise error

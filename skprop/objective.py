@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
-from .backprop import backward, forward, from_tanh, to_tanh
+from .backprop import backward, forward, from_tanh, halves, to_tanh
 from .blocks import (
     RowIndex,
     Workspace,
     block_rows,
     parts,
     run,
+    small_rows,
     threads_for,
     unit_buffers,
     without_constant,
@@ -154,8 +155,11 @@ class MLPObjective:
             for A, _ in self.layout.views(self._penalty):
                 A[...] = penalty
         self._block_rows = min(block_rows(self.layout.sizes, self.dtype), self.n_samples)
-        # Multiplications and, at about ten times the cost, activations of a row.
-        self._work = self.n_params + 10 * sum(self.layout.sizes[1:])
+        # Multiplications and, at about ten times the cost, activations of a row, in float64.
+        work = self.n_params + 10 * sum(self.layout.sizes[1:])
+        self._work = work * self.dtype.itemsize // 8
+        self._small_rows = small_rows(self.layout)
+        self._halves = halves(self.layout, self._output_sigmoid, self.dtype)
         self._idle: list[Workspace] = []  # one is in use by every thread of every evaluation
 
     def __call__(self, theta: ArrayLike, rows=None) -> tuple[float, NDArray]:
@@ -200,18 +204,18 @@ class MLPObjective:
             return 0.5 * float(np.average(squares, weights=w))
 
     def _evaluate(self, theta, rows, with_gradient) -> tuple[float, NDArray | None]:
-        theta = checked_theta(theta, self.layout, self.dtype)
         rows, n_rows = self._checked_rows(rows)
-        work = n_rows * self._work
-        with np.errstate(over="ignore", invalid="ignore"), threads_for(work) as n_threads:
-            B = to_tanh(theta, self.layout, self._output_sigmoid)
+        small = n_rows <= self._small_rows
+        with np.errstate(over="ignore", invalid="ignore"), threads_for(small) as n_threads:
+            theta = checked_theta(theta, self.layout, self.dtype)
+            B = to_tanh(theta, self.layout, self._halves)
             self._X.fold(B[0])
             loss, gradient = self._sum_blocks(B, rows, n_rows, n_threads, with_gradient)
             scale = self.n_samples / (n_rows * self._total_weight)  # n / (n_B W)
             loss *= 0.5 * scale
             if with_gradient:
                 self._X.unfold(self.layout.stacked(gradient)[0])
-                from_tanh(gradient, self.layout, self._output_sigmoid)
+                from_tanh(gradient, self.layout, self._halves)
                 gradient *= scale
             if self._penalty is not None:
                 shrinkage = self._penalty * theta  # (α/W) A_i, and 0 for b_i
@@ -227,28 +231,36 @@ class MLPObjective:
     ) -> tuple[float, NDArray | None]:
         """Σ w ‖f_K − y‖² over some rows, and half its gradient by B, in float64."""
         dealt = parts(rows, n_rows, self._block_rows, n_rows * self._work)
-        losses, gradients = [0.0] * len(dealt), [None] * len(dealt)
+        sums: list = [None] * len(dealt)
 
         def sum_part(k: int) -> None:
-            try:
-                workspace = self._idle.pop()
-            except IndexError:
-                workspace = Workspace(self.layout, self._block_rows, self.dtype)
-            for block, m in dealt[k]:
-                losses[k] += self._block(B, block, m, workspace, with_gradient)
-                if not with_gradient:
-                    continue
-                if gradients[k] is None:
-                    gradients[k] = workspace.gradient.astype(np.float64)
-                else:
-                    gradients[k] += workspace.gradient
-            self._idle.append(workspace)
+            sums[k] = self._sum_part(B, dealt[k], with_gradient)
 
         run(sum_part, len(dealt), n_threads)
-        total, *others = gradients
-        for gradient in others if with_gradient else ():
-            total += gradient
-        return sum(losses), total
+        (loss, gradient), *others = sums
+        for more_loss, more in others:
+            loss += more_loss
+            if with_gradient:
+                gradient += more
+        return loss, gradient
+
+    def _sum_part(self, B, blocks, with_gradient) -> tuple[float, NDArray | None]:
+        """The same for one part of them, block after block."""
+        try:
+            workspace = self._idle.pop()
+        except IndexError:
+            workspace = Workspace(self.layout, self._block_rows, self.dtype)
+        loss, gradient = 0.0, None
+        for rows, m in blocks:
+            loss += self._block(B, rows, m, workspace, with_gradient)
+            if not with_gradient:
+                continue
+            if gradient is None:
+                gradient = workspace.gradient.astype(np.float64)
+            else:
+                gradient += workspace.gradient
+        self._idle.append(workspace)
+        return loss, gradient
 
     def _block(self, B, rows, m, workspace, with_gradient) -> float:
         """The same for one block; half its gradient goes to ``workspace.gradient``."""
@@ -265,7 +277,7 @@ class MLPObjective:
         if with_gradient:
             if self._output_sigmoid:
                 times_sigmoid_derivative(delta[-1], t[-1])  # δ_K = w (f_K − y) ∘ 2 f_K ∘ (1 − f_K)
-            backward(B, t, delta, delta_inner, workspace.G)
+            backward(B, t, delta, delta_inner, workspace.G, x)
         return loss
 
     def initial_theta(self, random_state=None) -> NDArray:
@@ -363,8 +375,9 @@ def network_output(layout: Layout, theta: NDArray, X: Rows, output_activation: s
             t[-1] = output[rows]
             forward(B, [X.read(rows, x), *t], [None, *without_constant(t)], output_sigmoid)
 
-    with np.errstate(over="ignore", invalid="ignore"), threads_for(work) as n_threads:
-        B = to_tanh(theta, layout, output_sigmoid)
+    small = n <= small_rows(layout)
+    with np.errstate(over="ignore", invalid="ignore"), threads_for(small) as n_threads:
+        B = to_tanh(theta, layout, halves(layout, output_sigmoid, X.dtype))
         X.fold(B[0])
         run(fill_part, len(dealt), n_threads)
     return output

@@ -1,4 +1,7 @@
+import os
+import signal
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -9,13 +12,15 @@ from skprop.blocks import (
     MAX_PARTS,
     MAX_ROWS,
     MIN_ROWS,
-    MIN_WORK,
+    PART_WORK,
     block_rows,
     parts,
     run,
     single_threaded_blas,
+    small_rows,
     split,
 )
+from skprop.layout import Layout
 
 
 @pytest.mark.parametrize("size", [1, 3, 10, 11])
@@ -37,18 +42,20 @@ def test_wide_layers_get_short_blocks_and_narrow_ones_long():
 
 @pytest.mark.parametrize("n_rows", [1, 7, 100, 1001])
 @pytest.mark.parametrize("size", [1, 3, 64])
-@pytest.mark.parametrize("share", [0, 1, 2.5, 100])
-def test_parts_are_runs_of_neighbours_as_many_as_pay(n_rows, size, share):
-    dealt = parts(slice(0, n_rows), n_rows, size, int(share * MIN_WORK))
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0, 1), (1, 1), (2.5, 2), (3.9, 2), (7, 4), (100, MAX_PARTS)]
+)
+def test_parts_are_runs_of_neighbours_as_many_as_pay(n_rows, size, share, expected):
+    dealt = parts(slice(0, n_rows), n_rows, size, int(share * PART_WORK))
     blocks = [block for part in dealt for block in part]
     numbers = np.arange(n_rows)
     np.testing.assert_array_equal(np.concatenate([numbers[b] for b, _ in blocks]), numbers)
     assert [m for _, m in blocks] == [len(numbers[b]) for b, _ in blocks]
     assert max(m for _, m in blocks) <= size
     assert all(dealt)
-    assert len(dealt) <= min(1 + share, MAX_PARTS, n_rows)
+    assert len(dealt) <= max(1, min(share, MAX_PARTS, n_rows))
     if size == 1:
-        assert len(dealt) == min(1 + int(share), MAX_PARTS, n_rows)
+        assert len(dealt) == min(expected, n_rows)
         assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
 
 
@@ -121,6 +128,62 @@ def test_what_a_task_raises_comes_out_when_none_is_running(where):
     with pytest.raises(ZeroDivisionError):
         run(task, 2, 2)
     assert running == []
+
+
+def test_threads_that_call_at_once_share_the_helpers_and_none_waits_for_one():
+    totals, n_threads, n_tasks = {}, 2 * MAX_PARTS, 30
+
+    def caller(name):
+        for _ in range(50):
+            done = []
+            run(done.append, n_tasks, 4)
+            assert sorted(done) == list(range(n_tasks))
+        totals[name] = True
+
+    threads = [threading.Thread(target=caller, args=(k,)) for k in range(n_threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert len(totals) == n_threads
+
+
+def test_an_interrupt_waits_for_the_helpers():
+    at_work, finished = threading.Event(), []
+
+    def task(k):
+        if threading.current_thread() is threading.main_thread():
+            at_work.wait(30)
+            for _ in range(2):  # the second comes while the first is waiting for the helper
+                os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(30)
+        else:
+            at_work.set()
+            time.sleep(0.3)
+            finished.append(k)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(task, 2, 2)
+    assert len(finished) == 1
+
+
+@pytest.mark.parametrize("hidden", [(), (1,), (10,), (50,), (20, 20)])
+def test_small_products_are_the_same_whatever_blas_is_left_to_do(hidden):
+    rng = np.random.default_rng(0)
+    n = small_rows(Layout((8, *hidden, 1)))
+    objective = MLPObjective(
+        rng.normal(size=(n, 8)), rng.normal(size=n), hidden_layer_sizes=hidden, alpha=1.0
+    )
+    theta, results = objective.initial_theta(0), []
+    for n_threads in (1, 4):
+        with threadpool_limits(n_threads, "blas"):
+            results.append((*objective(theta), objective.predict(theta, np.ones((n, 8)))))
+    for one, four in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, four)
+
+
+def test_blas_is_held_where_layers_are_wide():
+    assert small_rows(Layout((8, 5000, 1))) == 0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
