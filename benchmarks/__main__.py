@@ -129,15 +129,20 @@ def memory(options):
 
 
 def growth(options):
-    for n in (10_000,) if options.quick else (10_000, 100_000, 1_000_000):
+    for n in (10_000,) if options.quick else (1_000, 10_000, 100_000, 1_000_000):
         X, y = c.problem(n, 10, 1)
-        evaluate = c.evaluate_skprop(X, y, (50,))
-        seconds = {}
-        for threads in range(1, options.n_threads + 1):
+        functions = {
+            "skprop": c.evaluate_skprop(X, y, (50,)),
+            "sklearn": c.evaluate_sklearn(X, y, (50,)),
+            "torch": c.evaluate_torch(X, y, (50,)),
+            "jax": c.evaluate_jax(X, y, (50,)),
+        }
+        seconds = best_of({k: f for k, f in functions.items() if f}, options.seconds)
+        for threads in range(1, options.n_threads):
             with threadpool_limits(threads):
-                name = "skprop" if threads == 1 else f"{threads} threads"
-                seconds |= best_of({name: evaluate}, options.seconds / 2)
-        yield row("growth", f"{n} x 10 (50,), 1 thread", seconds)
+                alone = best_of({"": functions["skprop"]}, options.seconds / 4)
+            seconds[f"on {threads} thread" + "s" * (threads > 1)] = alone[""]
+        yield row("growth", f"{n} x 10 (50,)", seconds)
 
 
 TABLES = {f.__name__: f for f in (evaluation, steps, fit, predict, memory, growth)}

@@ -214,7 +214,8 @@ class MLPObjective:
             scale = self.n_samples / (n_rows * self._total_weight)  # n / (n_B W)
             loss *= 0.5 * scale
             if with_gradient:
-                self._X.unfold(self.layout.stacked(gradient)[0])
+                if self._X.sparse:
+                    self._X.unfold(self.layout.stacked(gradient)[0])
                 from_tanh(gradient, self.layout, self._halves)
                 gradient *= scale
             if self._penalty is not None:

@@ -3,11 +3,13 @@
 import multiprocessing
 import subprocess
 import sys
+import threading
 import tracemalloc
 
 import numpy as np
 import pytest
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
+from sklearn.model_selection import GridSearchCV
 from threadpoolctl import threadpool_limits
 
 from skprop import MLPObjective, MLPSigmoidRegressor
@@ -76,6 +78,19 @@ def test_workers_of_joblib_compute_the_same_bits(backend):
     expected = evaluate()
     for gradient in Parallel(n_jobs=2, backend=backend)(delayed(evaluate)(k) for k in range(4)):
         np.testing.assert_array_equal(gradient, expected)
+
+
+def threads_in_use(model, X, y):
+    """The scorer of a search: runs in the worker that has just fitted the model."""
+    return 1 + sum(thread.name == "skprop" for thread in threading.enumerate())
+
+
+def test_workers_of_a_search_share_the_cores():
+    model = MLPSigmoidRegressor(max_iter=1, tol=1e9, random_state=0)
+    search = GridSearchCV(model, {"alpha": [1e-3, 1e-2]}, cv=2, n_jobs=2, scoring=threads_in_use)
+    search.fit(X, Y)
+    total = 2 * search.cv_results_["mean_test_score"].max()  # of both workers
+    assert total <= max(2, cpu_count())
 
 
 def test_nothing_is_left_running_at_exit():
