@@ -32,6 +32,9 @@ class TangentWorkspace:
     t, r_t, g, bend, delta, r_delta, scratch : list of K + 1 arrays
         t_i, R t_i, g_i, −2 (δ_{i+1} B_iᵀ) ∘ t_i, δ_i, R δ_i, each of shape (rows, d_i + 1) for
         i < K. The last column belongs to the constant unit: there R t and g are 0.
+    last : ndarray of shape (rows, 2 d_K)
+        Where [R δ_K, δ_K] lie side by side: the product of both with [B_{K−1}ᵀ; V_{K−1}ᵀ] is one,
+        and with one output several times as fast as an outer product.
     inner : dict of str to list
         Views of those of the same name without that column.
     y, w : ndarray of shape (rows, d_K) and (rows, 1)
@@ -49,11 +52,13 @@ class TangentWorkspace:
         self.RG = np.empty(layout.n_params, dtype)
         self.G = layout.stacked(self.RG)
         others = ([None, *map(np.zeros_like, t[1:])] for _ in self.LISTS[1:])
-        last = np.empty_like(t[-1]), np.empty((n_rows, 1), dtype)
-        self._set(n_rows, dict(zip(self.LISTS, (t, *others), strict=True)), *last)
+        lists = dict(zip(self.LISTS, (t, *others), strict=True))
+        last = np.zeros((n_rows, 2 * layout.sizes[-1]), dtype)
+        self._set(n_rows, lists, last, np.empty_like(t[-1]), np.empty((n_rows, 1), dtype))
 
-    def _set(self, n_rows: int, lists: dict, y: NDArray, w: NDArray) -> None:
-        self.n_rows, self.y, self.w = n_rows, y, w
+    def _set(self, n_rows: int, lists: dict, last: NDArray, y: NDArray, w: NDArray) -> None:
+        self.n_rows, self.last, self.y, self.w = n_rows, last, y, w
+        lists["r_delta"][-1], lists["delta"][-1] = np.hsplit(last, 2)
         vars(self).update(lists)
         self.inner = {name: [None, *without_constant(arrays[1:])] for name, arrays in lists.items()}
 
@@ -65,22 +70,26 @@ class TangentWorkspace:
         lists = {
             name: [a if a is None else a[:m] for a in getattr(self, name)] for name in self.LISTS
         }
-        cut._set(m, lists, self.y[:m], self.w[:m])
+        cut._set(m, lists, self.last[:m], self.y[:m], self.w[:m])
         return cut
 
 
 def linearise(B: list, block: TangentWorkspace) -> None:
     """Fill ``g``, ``bend`` and, for i = 2, …, K − 1, ``delta``, given t and δ_K."""
-    delta_inner = block.inner["delta"]
-    for i in range(len(B) - 1, 0, -1):
-        t, g, bend, delta = block.t[i], block.g[i], block.bend[i], block.delta[i]
+    K = len(B)
+    for i in range(K - 1, 0, -1):
+        t, g, bend, minus_B = block.t[i], block.g[i], block.bend[i], -B[i].T
         np.multiply(t, t, out=g)
         np.subtract(1.0, g, out=g)  # g_i = 1 − t_i²
-        product(delta_inner[i + 1], B[i].T, out=delta)
-        np.multiply(delta, t, out=bend)
-        bend *= -2.0  # bend_i = −2 (δ_{i+1} B_iᵀ) ∘ t_i
+        if i == K - 1:
+            block.r_delta[K][...] = block.delta[K]
+            np.matmul(block.last, np.vstack([minus_B, minus_B]), out=bend)
+        else:
+            np.matmul(block.inner["delta"][i + 1], 2.0 * minus_B, out=bend)
         if i > 1:
-            delta *= g  # δ_i = (δ_{i+1} B_iᵀ) ∘ g_i
+            np.multiply(bend, g, out=block.delta[i])
+            block.delta[i] *= -0.5  # δ_i = (δ_{i+1} B_iᵀ) ∘ g_i
+        bend *= t  # bend_i = −2 (δ_{i+1} B_iᵀ) ∘ t_i
 
 
 def tangent(B: list, V: list, x, curvature, block: TangentWorkspace) -> None:
@@ -114,9 +123,12 @@ def tangent(B: list, V: list, x, curvature, block: TangentWorkspace) -> None:
         # R ∂L/∂B_{i−1} = [t_{i−1}, 1]ᵀ R δ_i + R t_{i−1}ᵀ δ_i
         block.G[i - 1] += r_t[i - 1].T @ delta_inner[i]
         scratch = block.scratch[i - 1]
-        product(r_delta_inner[i], B[i - 1].T, out=r_delta[i - 1])
-        product(delta_inner[i], V[i - 1].T, out=scratch)
-        r_delta[i - 1] += scratch
+        if i == K:
+            np.matmul(block.last, np.vstack([B[i - 1].T, V[i - 1].T]), out=r_delta[i - 1])
+        else:
+            np.matmul(r_delta_inner[i], B[i - 1].T, out=r_delta[i - 1])
+            np.matmul(delta_inner[i], V[i - 1].T, out=scratch)
+            r_delta[i - 1] += scratch
         r_delta[i - 1] *= block.g[i - 1]
         np.multiply(block.bend[i - 1], r_t[i - 1], out=scratch)
         # R δ_{i−1} = (R δ_i B_{i−1}ᵀ + δ_i V_{i−1}ᵀ) ∘ g_{i−1} + bend_{i−1} ∘ R t_{i−1}
@@ -139,8 +151,3 @@ def pulled_back(t, delta: NDArray, out: NDArray) -> None:
         out[-1] = delta.sum(axis=0)
     else:
         np.matmul(t.T, delta, out=out)
-
-
-def product(a: NDArray, b: NDArray, out: NDArray) -> None:
-    """out = a b; an outer product is faster as a multiplication with broadcasting."""
-    (np.matmul if a.shape[1] > 1 else np.multiply)(a, b, out=out)
