@@ -118,13 +118,18 @@ class Workspace:
         return self._views[m]
 
 
-def check_memory(n_bytes: int, what: str, remedy: str) -> None:
-    """Refuse what is larger than the memory of this machine, where the system tells how much."""
+def physical_memory() -> int | None:
+    """The memory of this machine in bytes, where the system tells."""
     try:
-        available = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return  # then allocating it raises MemoryError, or not
-    if n_bytes > available:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no `sysconf`
+        return None
+
+
+def check_memory(n_bytes: int, what: str, remedy: str) -> None:
+    """Refuse an array larger than the memory of this machine before it is allocated."""
+    available = physical_memory()
+    if available is not None and n_bytes > available:
         raise ValueError(
             f"{what} needs {n_bytes / 2**30:.3g} GiB; this machine has {available / 2**30:.3g} GiB "
             f"of memory. {remedy}"
