@@ -96,7 +96,7 @@ def backward(B: list, t: list, delta: list, inner: list, G: list, x: NDArray) ->
     G : list of K arrays
         Overwritten by ∂L/∂B.
     x : ndarray of shape (rows, d_0 + 1)
-        Overwritten; it may be t[0].
+        Overwritten, but for the constant unit; it may be t[0].
     """
     a = None  # where δ_i is kept without a factor a for each of its columns
     for i in range(len(B), 0, -1):
@@ -123,6 +123,7 @@ def backward(B: list, t: list, delta: list, inner: list, G: list, x: NDArray) ->
         if i == 2 and not issparse(t[0]) and x.shape[1] < t[1].shape[1]:
             np.multiply(t[0], inner[2], out=x)
             np.dot(x.T, t[1][:, :-1], out=G[0])
+            x[:, -1] = 1.0
             G[0] *= a
             break
         np.multiply(t[i - 1], inner[i], out=delta[i - 1])

@@ -67,6 +67,14 @@ def parts(rows: RowIndex, n_rows: int, size: int, work: int) -> list[list[tuple[
     return [blocks[a:b] for a, b in itertools.pairwise(cuts) if a < b]
 
 
+def positions(dealt: list[list[tuple[RowIndex, int]]]) -> list[list[tuple[RowIndex, slice, int]]]:
+    """What `parts` returns, with the place of each block among all its rows."""
+    stops = itertools.accumulate(m for part in dealt for _, m in part)
+    return [
+        [(rows, slice((stop := next(stops)) - m, stop), m) for rows, m in part] for part in dealt
+    ]
+
+
 def unit_buffers(layout: Layout, n_rows: int, dtype: DTypeLike) -> list[NDArray]:
     """t_0, …, t_{K-1} with the constant unit 1 as last column, and f_K (see `backprop`)."""
     *wide, last = layout.sizes
@@ -110,6 +118,24 @@ class Workspace:
             inner = without_constant(t), [None, *without_constant(delta)]
             self._views[m] = t, inner[0], [None, *delta], inner[1], self._y[:m], self._w[:m]
         return self._views[m]
+
+
+def physical_memory() -> int | None:
+    """The memory of this machine in bytes, where the system tells."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no `sysconf`
+        return None
+
+
+def check_memory(n_bytes: int, what: str, remedy: str) -> None:
+    """Refuse an array larger than the memory of this machine before it is allocated."""
+    available = physical_memory()
+    if available is not None and n_bytes > available:
+        raise ValueError(
+            f"{what} needs {n_bytes / 2**30:.3g} GiB; this machine has {available / 2**30:.3g} GiB "
+            f"of memory. {remedy}"
+        )
 
 
 # ---- threads -------------------------------------------------------------------------------

@@ -51,9 +51,10 @@ class Layout:
     def stacked(self, vector: NDArray) -> list[NDArray]:
         """View a flat vector as [[A_0; b_0], …], each b_i the last row below its A_i.
 
-        That is how they lie in θ, so this too copies nothing.
+        That is how they lie in θ, so this too copies nothing. Further axes, as the rows of a
+        transposed Jacobian has, stay the last.
         """
-        return [vector[rows].reshape(shape) for rows, shape in self._stacked]
+        return [vector[rows].reshape(shape + vector.shape[1:]) for rows, shape in self._stacked]
 
     def pack(self, params: Sequence[tuple[ArrayLike, ArrayLike]]) -> NDArray:
         """Concatenate [(A_0, b_0), …] into a new flat vector; the inverse of `views`."""
@@ -106,19 +107,21 @@ def hidden_sizes(hidden_layer_sizes: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(int(d) for d in sizes)
 
 
-def checked_theta(theta: ArrayLike, layout: Layout, dtype: DTypeLike) -> NDArray:
+def checked_theta(
+    theta: ArrayLike, layout: Layout, dtype: DTypeLike, name: str = "theta"
+) -> NDArray:
     """θ in the given precision, or a ValueError that says what is wrong with it."""
     theta = np.asarray(theta)
     if theta.shape != (layout.n_params,):
         raise ValueError(
-            f"theta has shape {theta.shape}; a network of widths {layout.sizes} "
+            f"{name} has shape {theta.shape}; a network of widths {layout.sizes} "
             f"has n_params={layout.n_params}."
         )
     if theta.dtype.kind not in "fiu":
-        raise ValueError(f"theta has dtype {theta.dtype}; it is a vector of real numbers.")
+        raise ValueError(f"{name} has dtype {theta.dtype}; it is a vector of real numbers.")
     if theta.dtype != dtype:
         with np.errstate(over="ignore"):
             theta = theta.astype(dtype)
     if not np.isfinite(theta).all():
-        raise ValueError("theta has entries that are NaN or infinite.")
+        raise ValueError(f"{name} has entries that are NaN or infinite.")
     return theta

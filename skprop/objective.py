@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from contextlib import contextmanager
+from functools import partial
 from numbers import Real
 
 import numpy as np
@@ -10,19 +12,34 @@ from sklearn.utils import check_array
 
 from .backprop import backward, forward, from_tanh, halves, to_tanh
 from .blocks import (
+    MAX_PARTS,
     RowIndex,
     Workspace,
     block_rows,
+    check_memory,
     parts,
+    positions,
     run,
+    single_threaded_blas,
     small_rows,
+    split,
     threads_for,
     unit_buffers,
     without_constant,
 )
+from .jacobian import (
+    add_tile,
+    fill_input_gradient,
+    fill_jacobian,
+    jacobian_rows,
+    output_slope,
+    tiles,
+    units,
+)
 from .layout import Layout, Params, checked_theta, hidden_sizes
 from .rows import Rows
-from .sigmoid import times_sigmoid_derivative
+from .sigmoid import squared_error_curvature, times_sigmoid_derivative
+from .tangents import TangentWorkspace, linearise, tangent
 
 FLOATS = [np.float64, np.float32]
 
@@ -161,6 +178,7 @@ class MLPObjective:
         self._small_rows = small_rows(self.layout)
         self._halves = halves(self.layout, self._output_sigmoid, self.dtype)
         self._idle: list[Workspace] = []  # one is in use by every thread of every evaluation
+        self._idle_tangents: list[TangentWorkspace] = []
 
     def __call__(self, theta: ArrayLike, rows=None) -> tuple[float, NDArray]:
         """Loss and gradient at θ.
@@ -208,15 +226,12 @@ class MLPObjective:
         small = n_rows <= self._small_rows
         with np.errstate(over="ignore", invalid="ignore"), threads_for(small) as n_threads:
             theta = checked_theta(theta, self.layout, self.dtype)
-            B = to_tanh(theta, self.layout, self._halves)
-            self._X.fold(B[0])
+            B = self._tanh_form(theta)
             loss, gradient = self._sum_blocks(B, rows, n_rows, n_threads, with_gradient)
             scale = self.n_samples / (n_rows * self._total_weight)  # n / (n_B W)
             loss *= 0.5 * scale
             if with_gradient:
-                if self._X.sparse:
-                    self._X.unfold(self.layout.stacked(gradient)[0])
-                from_tanh(gradient, self.layout, self._halves)
+                self._of_theta(gradient)
                 gradient *= scale
             if self._penalty is not None:
                 shrinkage = self._penalty * theta  # (α/W) A_i, and 0 for b_i
@@ -281,6 +296,392 @@ class MLPObjective:
             backward(B, t, delta, delta_inner, workspace.G, x)
         return loss
 
+    # ---- second order --------------------------------------------------------------------
+
+    def hessp(self, theta: ArrayLike, v: ArrayLike, rows=None) -> NDArray:
+        """The product H v of the Hessian H of L at θ with a vector: exact, and H is not formed.
+
+        Parameters
+        ----------
+        theta : array-like of shape (n_params,)
+        v : array-like of shape (n_params,)
+        rows : slice or array of int or bool, optional
+            The subset B; all rows by default.
+
+        Returns
+        -------
+        ndarray of shape (n_params,)
+            A new array, in the precision of the objective.
+
+        Raises
+        ------
+        ValueError
+            If θ or v has the wrong length or an entry that is NaN or infinite, or ``rows`` is
+            empty or no such thing.
+        IndexError
+            If a row number is out of range.
+
+        References
+        ----------
+        B. A. Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6 (1994),
+        147-160, section 4.1.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from scipy.optimize import minimize
+        >>> from skprop import MLPObjective
+        >>> x = np.linspace(-1, 1, 50)
+        >>> objective = MLPObjective(x[:, None], np.sin(3 * x), hidden_layer_sizes=5, alpha=0.01)
+        >>> result = minimize(
+        ...     objective, objective.initial_theta(0), jac=True, hessp=objective.hessp,
+        ...     method="trust-krylov", options={"gtol": 1e-6},
+        ... )
+        >>> bool(np.abs(objective.gradient(result.x)).max() < 1e-6)
+        True
+        """
+        theta = checked_theta(theta, self.layout, self.dtype)
+        v = checked_theta(v, self.layout, self.dtype, name="v")
+        rows, n_rows = self._checked_rows(rows)
+        work = 2 * n_rows * self._work
+        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas as n_threads:
+            B, V = self._tanh_form(theta), self._tanh_form(v)
+            dealt = parts(rows, n_rows, self._block_rows, work)
+            sums: list = [0.0] * len(dealt)
+
+            def sum_part(k: int) -> None:
+                with self._tangent_workspace() as workspace:
+                    for block, m in dealt[k]:
+                        tangent(B, V, *self._linearised(B, block, workspace.first(m)))
+                        sums[k] = sums[k] + workspace.RG.astype(np.float64)
+
+            run(sum_part, len(dealt), n_threads)
+            product = self._of_theta(sum(sums))
+            product *= self.n_samples / (n_rows * self._total_weight)  # n / (n_B W)
+            if self._penalty is not None:
+                product += self._penalty * v
+        return product.astype(self.dtype, copy=False)
+
+    def hessian(self, theta: ArrayLike, rows=None) -> NDArray:
+        """The Hessian of L at θ, dense: P products like `hessp`, with one forward pass for all.
+
+        Parameters
+        ----------
+        theta : array-like of shape (n_params,)
+        rows : slice or array of int or bool, optional
+            The subset B; all rows by default.
+
+        Returns
+        -------
+        ndarray of shape (n_params, n_params)
+            Symmetric; a new array, in the precision of the objective.
+
+        Raises
+        ------
+        ValueError, IndexError
+            As `hessp`; also if the matrix does not fit the memory of this machine.
+        """
+        theta = checked_theta(theta, self.layout, self.dtype)
+        rows, n_rows = self._checked_rows(rows)
+        P = self.n_params
+        self._check_square("The Hessian", "Use hessp, which needs no matrix.")
+        blocks = [b for part in parts(rows, n_rows, self._block_rows, 0) for b in part]
+        shares = split(slice(0, P), -(-P // MAX_PARTS))  # of the directions, among threads
+        H = np.zeros((P, P))
+        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas as n_threads:
+            B = self._tanh_form(theta)
+
+            def fill_share(k: int) -> None:
+                share, unit = shares[k][0], np.zeros(P, self.dtype)
+                with self._tangent_workspace() as workspace:
+                    for block, m in blocks:
+                        linearised = self._linearised(B, block, workspace.first(m))
+                        for j in range(share.start, share.stop):
+                            unit[j] = 1.0
+                            tangent(B, self._tanh_form(unit), *linearised)
+                            H[j] += workspace.RG
+                            unit[j] = 0.0
+                for row in H[share]:
+                    self._of_theta(row)
+
+            run(fill_share, len(shares), n_threads)
+            H *= 0.5 * self.n_samples / (n_rows * self._total_weight)  # n / (n_B W), and
+            H = H + H.T  # the mean of H and Hᵀ: they differ by rounding
+            if self._penalty is not None:
+                H[np.diag_indices(P)] += self._penalty
+        return H.astype(self.dtype, copy=False)
+
+    def residuals(self, theta: ArrayLike, rows=None) -> NDArray:
+        """The vector r whose ½ ‖r‖² is L(θ), for `scipy.optimize.least_squares`.
+
+        Parameters
+        ----------
+        theta : array-like of shape (n_params,)
+        rows : slice or array of int or bool, optional
+            The subset B; all rows by default.
+
+        Returns
+        -------
+        ndarray of shape (n_B · n_outputs,), and with α > 0 as many more as there are weights
+            √(n w/(n_B W)) (f_K − y) row by row, which is √(w/W) (f_K − y) on all rows; then
+            √(α/W) A_i, in the order of θ. A new array, in the precision of the objective.
+
+        Raises
+        ------
+        ValueError, IndexError
+            As `__call__`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from scipy.optimize import least_squares
+        >>> from skprop import MLPObjective
+        >>> x = np.linspace(-1, 1, 50)
+        >>> objective = MLPObjective(x[:, None], np.sin(3 * x), hidden_layer_sizes=5, alpha=0.01)
+        >>> theta0 = objective.initial_theta(0)
+        >>> result = least_squares(objective.residuals, theta0, jac=objective.jacobian)
+        >>> bool(np.isclose(result.cost, objective.loss(result.x), rtol=1e-14))
+        True
+        """
+        theta = checked_theta(theta, self.layout, self.dtype)
+        rows, n_rows = self._checked_rows(rows)
+        d_K, penalised = self.layout.sizes[-1], self._penalised()
+        r = np.empty(n_rows * d_K + len(penalised), self.dtype)
+        data = r[: n_rows * d_K].reshape(n_rows, d_K)
+        work = n_rows * self._work
+        dealt = positions(parts(rows, n_rows, self._block_rows, work))
+
+        def fill_part(k: int) -> None:
+            for block, at, m in dealt[k]:
+                x, *t = unit_buffers(self.layout, m, self.dtype)
+                t[-1] = data[at]
+                x = self._X.read(block, x)
+                forward(B, [x, *t], [None, *without_constant(t)], self._output_sigmoid)
+                data[at] -= self._y[block]
+                data[at] *= self._root_weight(block, n_rows)  # √(n w/(n_B W)) (f_K − y)
+
+        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas as n_threads:
+            B = self._tanh_form(theta)
+            run(fill_part, len(dealt), n_threads)
+            if len(penalised):
+                r[n_rows * d_K :] = np.sqrt(self._penalty[penalised]) * theta[penalised]  # √(α/W) A
+        return r
+
+    def jacobian(self, theta: ArrayLike, rows=None) -> NDArray:
+        """J = ∂r/∂θ, the Jacobian of `residuals`, so that Jᵀ r is the gradient of L.
+
+        Parameters
+        ----------
+        theta : array-like of shape (n_params,)
+        rows : slice or array of int or bool, optional
+            The subset B; all rows by default.
+
+        Returns
+        -------
+        ndarray of shape (len(residuals), n_params), in Fortran order
+            A new array, in the precision of the objective.
+
+        Raises
+        ------
+        ValueError, IndexError
+            As `__call__`; also if the matrix does not fit the memory of this machine.
+        """
+        theta = checked_theta(theta, self.layout, self.dtype)
+        rows, n_rows = self._checked_rows(rows)
+        P, d_K, penalised = self.n_params, self.layout.sizes[-1], self._penalised()
+        N = n_rows * d_K + len(penalised)
+        check_memory(
+            N * P * self.dtype.itemsize,
+            f"The Jacobian, of {N} residuals by n_params={P},",
+            "Use gauss_newton, which goes through it block by block, or fewer rows.",
+        )
+        work = n_rows * (self._work + P * d_K)
+        size = min(self._block_rows, jacobian_rows(P * d_K, self.dtype))
+        dealt = positions(parts(rows, n_rows, size, work))
+        Jt = np.zeros((P, N), self.dtype)
+        data = np.moveaxis(Jt[:, : n_rows * d_K].reshape(P, n_rows, d_K), 2, 0)
+
+        def fill_part(k: int) -> None:
+            for block, at, m in dealt[k]:
+                self._fill_jacobian(theta, B, block, m, n_rows, data[:, :, at])
+
+        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas as n_threads:
+            B = to_tanh(theta, self.layout, self._halves)
+            run(fill_part, len(dealt), n_threads)
+            if len(penalised):
+                columns = np.arange(n_rows * d_K, N)
+                Jt[penalised, columns] = np.sqrt(self._penalty[penalised])
+        return Jt.T
+
+    def gauss_newton(self, theta: ArrayLike, rows=None) -> NDArray:
+        """JᵀJ, the Gauss–Newton matrix, summed block by block: J is not formed.
+
+        It is the Hessian of L without the second derivatives of the network, positive
+        semidefinite, and near a good fit close to the Hessian.
+
+        Parameters
+        ----------
+        theta : array-like of shape (n_params,)
+        rows : slice or array of int or bool, optional
+            The subset B; all rows by default.
+
+        Returns
+        -------
+        ndarray of shape (n_params, n_params)
+            Symmetric; a new array, in the precision of the objective.
+
+        Raises
+        ------
+        ValueError, IndexError
+            As `__call__`; also if the matrix does not fit the memory of this machine.
+        """
+        return self.normal_equations(theta, rows)[2].astype(self.dtype, copy=False)
+
+    def normal_equations(self, theta: ArrayLike, rows=None) -> tuple[float, NDArray, NDArray]:
+        """½ ‖r‖², Jᵀ r and JᵀJ in one pass: the loss, its gradient and `gauss_newton`.
+
+        Parameters
+        ----------
+        theta : array-like of shape (n_params,)
+        rows : slice or array of int or bool, optional
+            The subset B; all rows by default.
+
+        Returns
+        -------
+        loss : float
+        gradient : ndarray of shape (n_params,)
+        gauss_newton : ndarray of shape (n_params, n_params)
+            New arrays, in float64.
+
+        Raises
+        ------
+        ValueError, IndexError
+            As `gauss_newton`.
+        """
+        theta = checked_theta(theta, self.layout, self.dtype)
+        rows, n_rows = self._checked_rows(rows)
+        P, d_K = self.n_params, self.layout.sizes[-1]
+        self._check_square("JᵀJ", "Use a solver that needs no matrix, such as L-BFGS.")
+        size = min(jacobian_rows(P * d_K, self.dtype), n_rows)
+        J, r = np.zeros(P * d_K * size, self.dtype), np.empty(d_K * size, self.dtype)
+        pairs = tiles(P, n_rows * d_K * P * P // 2)
+        loss, gradient, JtJ = 0.0, np.zeros(P), np.zeros((P, P))
+        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas as n_threads:
+            B = to_tanh(theta, self.layout, self._halves)
+            for block, m in split(rows, size):
+                J_t, r_t = J[: P * d_K * m].reshape(P, d_K, m), r[: d_K * m].reshape(d_K, m)
+                if m < size and d_K > 1:
+                    J_t[...] = 0  # where the entries for other outputs lie depends on m
+                self._fill_residuals(theta, B, block, m, n_rows, n_threads, J_t, r_t)
+                J_t, r_t = J_t.reshape(P, d_K * m), r_t.ravel()
+                loss += 0.5 * float(np.vdot(r_t, r_t))
+                gradient += J_t @ r_t
+                run(partial(add_tile, JtJ, J_t, pairs), len(pairs), n_threads)
+            for a, b in pairs:
+                JtJ[b, a] = JtJ[a, b].T
+            if self._penalty is not None:
+                shrinkage = self._penalty * theta
+                loss += 0.5 * float(np.dot(shrinkage, theta))
+                gradient += shrinkage
+                JtJ[np.diag_indices(P)] += self._penalty
+        return loss, gradient, JtJ
+
+    def input_gradient(self, theta: ArrayLike, X) -> NDArray:
+        """∂f_K/∂x for each row of X, in the units of X and of the targets of this objective.
+
+        Parameters
+        ----------
+        theta : array-like of shape (n_params,)
+        X : {array-like, CSR matrix} of shape (m, n_features)
+
+        Returns
+        -------
+        ndarray of shape (m, n_features) or (m, n_outputs, n_features), as y was given
+
+        Raises
+        ------
+        ValueError
+            As `predict`.
+        """
+        X, theta = self._checked_X(X), checked_theta(theta, self.layout, self.dtype)
+        g = network_input_gradient(self.layout, theta, X, self.output_activation)
+        return g[:, 0] if self._single_output else g
+
+    def _tanh_form(self, theta: NDArray) -> list[NDArray]:
+        """[B_0, …, B_{K-1}] for rows as `Rows.read` gives them."""
+        B = to_tanh(theta, self.layout, self._halves)
+        self._X.fold(B[0])
+        return B
+
+    def _of_theta(self, gradient: NDArray) -> NDArray:
+        """The transpose of `_tanh_form`, in place."""
+        if self._X.sparse:
+            self._X.unfold(self.layout.stacked(gradient)[0])
+        from_tanh(gradient, self.layout, self._halves)
+        return gradient
+
+    @contextmanager
+    def _tangent_workspace(self):
+        try:
+            workspace = self._idle_tangents.pop()
+        except IndexError:
+            workspace = TangentWorkspace(self.layout, self._block_rows, self.dtype)
+        yield workspace
+        self._idle_tangents.append(workspace)
+
+    def _linearised(self, B, rows, block: TangentWorkspace) -> tuple:
+        """What `tangent` takes after B and V, for the loss Σ ½ w ‖f_K − y‖² of these rows."""
+        x = self._X.read(rows, block.t[0])
+        forward(B, [x, *block.t[1:]], block.inner["t"], self._output_sigmoid)
+        f, delta = block.t[-1], block.delta[-1]
+        np.subtract(f, take(self._y, rows, block.y), out=delta)
+        curvature = 1.0
+        if self._output_sigmoid:
+            curvature = squared_error_curvature(delta, f)
+            times_sigmoid_derivative(delta, f)
+        if self._weights is not None:
+            w = take(self._weights, rows, block.w)
+            delta *= w
+            curvature = curvature * w
+        linearise(B, block)
+        return x, curvature, block
+
+    def _fill_residuals(self, theta, B, rows, m, n_rows, n_threads, J, r) -> None:
+        """Write the residuals of m rows to ``r``, of shape (d_K, m), and ∂r/∂θ to ``J``."""
+        work = m * (self._work + self.n_params * len(r))
+        dealt = positions(parts(rows, m, m, work))
+
+        def fill_part(k: int) -> None:
+            for piece, at, length in dealt[k]:
+                out = J.transpose(1, 0, 2)[:, :, at]
+                f = self._fill_jacobian(theta, B, piece, length, n_rows, out)
+                f -= self._y[piece]
+                f *= self._root_weight(piece, n_rows)  # √(n w/(n_B W)) (f_K − y)
+                r[:, at] = f.T
+
+        run(fill_part, len(dealt), n_threads)
+
+    def _fill_jacobian(self, theta, B, rows, m, n_rows, J) -> NDArray:
+        """Write √(n w/(n_B W)) ∂f_K/∂θ of m rows to ``J``, of shape (d_K, P, m); returns f_K."""
+        f, output = units(B, self._X.read_dense(rows, m), self.layout, self._output_sigmoid)
+        slope = output_slope(output, self._output_sigmoid)
+        slope *= self._root_weight(rows, n_rows)
+        fill_jacobian(self.layout.views(theta), f, slope, self.layout, J)
+        return output
+
+    def _root_weight(self, rows, n_rows) -> NDArray | float:
+        """√(n w/(n_B W)) of some of n_B rows, of shape (rows, 1) or a number."""
+        scale = math.sqrt(self.n_samples / (n_rows * self._total_weight))
+        return scale if self._weights is None else scale * np.sqrt(self._weights[rows])
+
+    def _penalised(self) -> NDArray:
+        """Where in θ the entries of the A_i are, with α > 0; else nothing."""
+        return np.flatnonzero(() if self._penalty is None else self._penalty)
+
+    def _check_square(self, what: str, remedy: str) -> None:
+        P = self.n_params
+        check_memory(16 * P * P, f"{what}, of n_params={P} rows and columns, held twice,", remedy)
+
     def initial_theta(self, random_state=None) -> NDArray:
         """Draw a starting point, in the precision of the objective.
 
@@ -317,15 +718,19 @@ class MLPObjective:
         -------
         ndarray of shape (m,) or (m, n_outputs), as y was given
         """
+        X, theta = self._checked_X(X), checked_theta(theta, self.layout, self.dtype)
+        y = network_output(self.layout, theta, X, self.output_activation)
+        return y[:, 0] if self._single_output else y
+
+    def _checked_X(self, X) -> Rows:
+        """Other rows than those of the objective, to be read as they are."""
         X = check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X")
         if X.shape[1] != self._X.shape[1]:
             raise ValueError(f"X has {X.shape[1]} features; the objective has {self._X.shape[1]}.")
-        theta = checked_theta(theta, self.layout, self.dtype)
-        y = network_output(self.layout, theta, self._X.like(X), self.output_activation)
-        return y[:, 0] if self._single_output else y
+        return self._X.like(X)
 
     def __getstate__(self):
-        return self.__dict__ | {"_idle": []}  # buffers are not worth storing
+        return self.__dict__ | {"_idle": [], "_idle_tangents": []}  # buffers are not worth storing
 
     def _checked_rows(self, rows) -> tuple[RowIndex, int]:
         """A slice of step 1 or an array of non-negative row numbers, and how many they are."""
@@ -382,6 +787,29 @@ def network_output(layout: Layout, theta: NDArray, X: Rows, output_activation: s
         X.fold(B[0])
         run(fill_part, len(dealt), n_threads)
     return output
+
+
+def network_input_gradient(
+    layout: Layout, theta: NDArray, X: Rows, output_activation: str
+) -> NDArray:
+    """∂f_K/∂x for each of the rows, of shape (rows, d_K, d_0), x in the units of X."""
+    n, output_sigmoid = X.shape[0], output_activation == "sigmoid"
+    gradient = np.empty((n, layout.sizes[-1], layout.sizes[0]), X.dtype)
+    work = 2 * n * layout.n_params * layout.sizes[-1]
+    dealt = parts(slice(0, n), n, min(block_rows(layout.sizes, X.dtype), n), work)
+
+    def fill_part(k: int) -> None:
+        for rows, m in dealt[k]:
+            f, output = units(B, X.read_dense(rows, m), layout, output_sigmoid)
+            slope = output_slope(output, output_sigmoid)
+            fill_input_gradient(layout.views(theta), f, slope, gradient[rows])
+
+    with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas as n_threads:
+        B = to_tanh(theta, layout, halves(layout, output_sigmoid, X.dtype))
+        run(fill_part, len(dealt), n_threads)
+        if X.scaler is not None:
+            np.divide(gradient, X.scaler.scale_, out=gradient, casting="same_kind")
+    return gradient
 
 
 def take(a: NDArray, rows: RowIndex, out: NDArray) -> NDArray:

@@ -82,6 +82,16 @@ class Rows:
         x = self.raw(rows)
         if self.sparse:
             return x.astype(self.dtype, copy=False)
+        return self._standardised(x, out)
+
+    def read_dense(self, rows: RowIndex, n_rows: int) -> NDArray:
+        """These rows in standard units, followed by the constant unit 1; sparse ones filled."""
+        out = np.ones((n_rows, self.shape[1] + 1), self.dtype)
+        if self.sparse:
+            return self._standardised(self.raw(rows).toarray(), out)
+        return self.read(rows, out)
+
+    def _standardised(self, x: NDArray, out: NDArray) -> NDArray:
         inner = out[:, :-1]
         if self.scaler is None:
             inner[...] = x

@@ -27,3 +27,9 @@ def times_sigmoid_derivative(delta: NDArray, f: NDArray) -> None:
     """Multiply δ by dσ(2z)/dz = 2 f (1 - f), where f = σ(2z)."""
     delta *= f
     delta *= 2 * (1.0 - f)  # δ ∘ 2 f ∘ (1 − f)
+
+
+def squared_error_curvature(residual: NDArray, f: NDArray) -> NDArray:
+    """d²/dz² of ½ (f − y)² at f = σ(2z), a new array; ``residual`` is f − y."""
+    slope = 2 * f * (1.0 - f)  # f′ = 2 f (1 − f), f″ = 2 (1 − 2 f) f′
+    return slope * (slope + 2 * residual * (1.0 - 2 * f))  # f′² + (f − y) f″

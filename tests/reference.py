@@ -2,7 +2,8 @@
 
 Slow and obvious on purpose: nothing here knows backpropagation, and no derivative is
 written down. The complex step Im L(θ + ih e_k)/h has no cancellation, so it is exact to
-rounding at any small h (W. Squire and G. Trapp, SIAM Review 40 (1998), 110-112).
+rounding at any small h (W. Squire and G. Trapp, SIAM Review 40 (1998), 110-112). Second
+derivatives are central differences of it, of eighth order.
 """
 
 import itertools
@@ -66,3 +67,24 @@ def gradient(theta, *problem, h=1e-30):
         shifted[k] += 1j * h
         g[k] = loss(shifted, *problem).imag / h
     return g
+
+
+def hessp(theta, v, *problem, h=1e-2):
+    """H v, by differences of `gradient` along v."""
+    step = h * v / np.abs(v).max()
+    return sum(
+        weight * (gradient(theta + j * step, *problem) - gradient(theta - j * step, *problem))
+        for j, weight in ((1, 4 / 5), (2, -1 / 5), (3, 4 / 105), (4, -1 / 280))
+    ) * (np.abs(v).max() / h)
+
+
+def output_jacobian(theta, x, sizes, output_activation, h=1e-30):
+    """∂f_K/∂θ for one sample, of shape (d_K, P), by the complex step."""
+    steps = theta + 1j * h * np.eye(len(theta))
+    return np.array([output(t, x, sizes, output_activation).imag / h for t in steps]).T
+
+
+def input_gradient(theta, x, sizes, output_activation, h=1e-30):
+    """∂f_K/∂x for one sample, of shape (d_K, d_0), by the complex step."""
+    steps = x + 1j * h * np.eye(len(x))
+    return np.array([output(theta, s, sizes, output_activation).imag / h for s in steps]).T

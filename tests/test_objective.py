@@ -334,3 +334,17 @@ def test_predict_refuses_another_number_of_features():
     objective = MLPObjective(X, Y, hidden_layer_sizes=3)
     with pytest.raises(ValueError, match="X has 3 features; the objective has 4"):
         objective.predict(objective.initial_theta(0), X[:, :3])
+
+
+@pytest.mark.parametrize("hidden", [(), (50,), (50, 5), (2,)])
+@pytest.mark.parametrize("rows", [None, np.arange(30)])
+def test_rows_in_a_file_give_the_same_however_often_they_are_read(tmp_path, hidden, rows):
+    rng = np.random.default_rng(0)
+    np.save(tmp_path / "X.npy", rng.normal(size=(300, 4)))
+    mapped, y = np.load(tmp_path / "X.npy", mmap_mode="r"), rng.normal(size=300)
+    in_memory = MLPObjective(np.array(mapped), y, hidden_layer_sizes=hidden)
+    objective = MLPObjective(mapped, y, hidden_layer_sizes=hidden)
+    theta = objective.initial_theta(0)
+    for _ in range(3):
+        for ours, expected in zip(objective(theta, rows), in_memory(theta, rows), strict=True):
+            np.testing.assert_array_equal(ours, expected)

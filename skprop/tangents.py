@@ -1,0 +1,153 @@
+"""Pearlmutter's R{·} on one block of rows: how t_i and δ_i change as θ moves along v.
+
+R{·} is d/dε at θ + ε v and obeys the rules of differentiation. In the tanh form of `backprop`
+B is linear in θ, so what v is to θ, V = `to_tanh` (v) is to B. With g_i = tanh′ = 1 − t_i²
+
+    R t_i     = g_i ∘ ([t_{i−1}, 1] V_{i−1} + R t_{i−1} B_{i−1})
+    R δ_{i−1} = (R δ_i B_{i−1}ᵀ + δ_i V_{i−1}ᵀ) ∘ g_{i−1} − 2 (δ_i B_{i−1}ᵀ) ∘ t_{i−1} ∘ R t_{i−1}
+    R ∂L/∂B_{i−1} = [t_{i−1}, 1]ᵀ R δ_i + R t_{i−1}ᵀ δ_i
+
+`linearise` computes what does not depend on v, so that one such pass serves many directions.
+
+B. A. Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6 (1994), 147-160;
+section 4.1 does this for a network of units like ours.
+"""
+
+import copy
+from typing import Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from scipy.sparse import issparse
+
+from .blocks import unit_buffers, without_constant
+from .layout import Layout
+
+
+class TangentWorkspace:
+    """The buffers of one block of ``n_rows`` rows.
+
+    Attributes
+    ----------
+    t, r_t, g, bend, delta, r_delta, scratch : list of K + 1 arrays
+        t_i, R t_i, g_i, −2 (δ_{i+1} B_iᵀ) ∘ t_i, δ_i, R δ_i, each of shape (rows, d_i + 1) for
+        i < K. The last column belongs to the constant unit: there R t and g are 0.
+    last : ndarray of shape (rows, 2 d_K)
+        Where [R δ_K, δ_K] lie side by side: the product of both with [B_{K−1}ᵀ; V_{K−1}ᵀ] is one,
+        and with one output several times as fast as an outer product.
+    inner : dict of str to list
+        Views of those of the same name without that column.
+    y, w : ndarray of shape (rows, d_K) and (rows, 1)
+        Where targets and weights may be gathered.
+    RG : ndarray of shape (P,)
+        R ∂L/∂B of the block.
+    G : list of ndarray
+        Its layers, `Layout.stacked`.
+    """
+
+    LISTS = ("t", "r_t", "g", "bend", "delta", "r_delta", "scratch")
+
+    def __init__(self, layout: Layout, n_rows: int, dtype: DTypeLike):
+        t = unit_buffers(layout, n_rows, dtype)
+        self.RG = np.empty(layout.n_params, dtype)
+        self.G = layout.stacked(self.RG)
+        others = ([None, *map(np.zeros_like, t[1:])] for _ in self.LISTS[1:])
+        lists = dict(zip(self.LISTS, (t, *others), strict=True))
+        last = np.zeros((n_rows, 2 * layout.sizes[-1]), dtype)
+        self._set(n_rows, lists, last, np.empty_like(t[-1]), np.empty((n_rows, 1), dtype))
+
+    def _set(self, n_rows: int, lists: dict, last: NDArray, y: NDArray, w: NDArray) -> None:
+        self.n_rows, self.last, self.y, self.w = n_rows, last, y, w
+        lists["r_delta"][-1], lists["delta"][-1] = np.hsplit(last, 2)
+        vars(self).update(lists)
+        self.inner = {name: [None, *without_constant(arrays[1:])] for name, arrays in lists.items()}
+
+    def first(self, m: int) -> Self:
+        """The first m rows of these buffers."""
+        if m == self.n_rows:
+            return self
+        cut = copy.copy(self)
+        lists = {
+            name: [a if a is None else a[:m] for a in getattr(self, name)] for name in self.LISTS
+        }
+        cut._set(m, lists, self.last[:m], self.y[:m], self.w[:m])
+        return cut
+
+
+def linearise(B: list, block: TangentWorkspace) -> None:
+    """Fill ``g``, ``bend`` and, for i = 2, …, K − 1, ``delta``, given t and δ_K."""
+    K = len(B)
+    for i in range(K - 1, 0, -1):
+        t, g, bend, minus_B = block.t[i], block.g[i], block.bend[i], -B[i].T
+        np.multiply(t, t, out=g)
+        np.subtract(1.0, g, out=g)  # g_i = 1 − t_i²
+        if i == K - 1:
+            block.r_delta[K][...] = block.delta[K]
+            np.matmul(block.last, np.vstack([minus_B, minus_B]), out=bend)
+        else:
+            np.matmul(block.inner["delta"][i + 1], 2.0 * minus_B, out=bend)
+        if i > 1:
+            np.multiply(bend, g, out=block.delta[i])
+            block.delta[i] *= -0.5  # δ_i = (δ_{i+1} B_iᵀ) ∘ g_i
+        bend *= t  # bend_i = −2 (δ_{i+1} B_iᵀ) ∘ t_i
+
+
+def tangent(B: list, V: list, x, curvature, block: TangentWorkspace) -> None:
+    """Fill ``RG`` with R ∂L/∂B along V; what `linearise` left stays as it is.
+
+    Parameters
+    ----------
+    B, V : list of K arrays
+        θ and v in the tanh form.
+    x : ndarray or CSR
+        t_0, as `Rows.read` gives it.
+    curvature : ndarray that broadcasts to (m, d_K), or 1
+        The second derivative of the loss of a row by what B_{K-1} gives.
+    block : TangentWorkspace
+    """
+    K, t, r_t, r_delta = len(B), [x, *block.t[1:]], block.r_t, block.r_delta
+    r_t_inner, r_delta_inner = block.inner["r_t"], block.inner["r_delta"]
+    delta_inner, scratch_inner = block.inner["delta"], block.inner["scratch"]
+    for i in range(1, K + 1):
+        affine(t[i - 1], V[i - 1], out=r_t_inner[i])
+        if i > 1:
+            np.matmul(r_t[i - 1], B[i - 1], out=scratch_inner[i])
+            r_t_inner[i] += scratch_inner[i]
+        if i < K:
+            r_t[i] *= block.g[i]  # R t_i = g_i ∘ ([t_{i−1}, 1] V_{i−1} + R t_{i−1} B_{i−1})
+    np.multiply(r_t[K], curvature, out=r_delta[K])  # R δ_K
+    for i in range(K, 0, -1):
+        pulled_back(t[i - 1], r_delta_inner[i], out=block.G[i - 1])
+        if i == 1:
+            break
+        # R ∂L/∂B_{i−1} = [t_{i−1}, 1]ᵀ R δ_i + R t_{i−1}ᵀ δ_i
+        block.G[i - 1] += r_t[i - 1].T @ delta_inner[i]
+        scratch = block.scratch[i - 1]
+        if i == K:
+            np.matmul(block.last, np.vstack([B[i - 1].T, V[i - 1].T]), out=r_delta[i - 1])
+        else:
+            np.matmul(r_delta_inner[i], B[i - 1].T, out=r_delta[i - 1])
+            np.matmul(delta_inner[i], V[i - 1].T, out=scratch)
+            r_delta[i - 1] += scratch
+        r_delta[i - 1] *= block.g[i - 1]
+        np.multiply(block.bend[i - 1], r_t[i - 1], out=scratch)
+        # R δ_{i−1} = (R δ_i B_{i−1}ᵀ + δ_i V_{i−1}ᵀ) ∘ g_{i−1} + bend_{i−1} ∘ R t_{i−1}
+        r_delta[i - 1] += scratch
+
+
+def affine(t, B: NDArray, out: NDArray) -> None:
+    """out = [t, 1] B, for dense rows with the constant unit and for CSR rows without."""
+    if issparse(t):
+        out[...] = t @ B[:-1]
+        out += B[-1]
+    else:
+        np.matmul(t, B, out=out)
+
+
+def pulled_back(t, delta: NDArray, out: NDArray) -> None:
+    """out = [t, 1]ᵀ δ, likewise."""
+    if issparse(t):
+        out[:-1] = t.T @ delta
+        out[-1] = delta.sum(axis=0)
+    else:
+        np.matmul(t.T, delta, out=out)
