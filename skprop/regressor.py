@@ -226,6 +226,8 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     0.49
     """
 
+    _doc_link_module = "skprop"
+    _doc_link_template = "https://skprop.readthedocs.io/en/stable/api.html#skprop.{estimator_name}"
     _parameter_constraints: ClassVar[dict[str, list]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "output_activation": [StrOptions({"identity", "sigmoid"})],
