@@ -104,6 +104,9 @@ class MLPObjective:
     True
     """
 
+    n_samples: int
+    n_params: int
+
     def __init__(
         self,
         X,
