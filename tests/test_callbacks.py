@@ -209,6 +209,12 @@ def test_a_solver_of_the_callers_own_is_one_task():
     np.testing.assert_array_equal(at_the_end["fitted"].theta_, model.theta_)
 
 
+def test_partial_fit_calls_none():
+    recorder = Recorder()
+    short(solver="adam").set_callbacks(recorder).partial_fit(X, Y)
+    assert recorder.notes == []
+
+
 def test_verbose_prints_beside_a_callback(capsys):
     model = short(verbose=True).set_callbacks(Recorder(stop_at=2)).fit(X, Y)
     lines = capsys.readouterr().out.splitlines()
