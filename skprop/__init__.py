@@ -2,13 +2,14 @@
 
 from .objective import MLPObjective
 from .regressor import MLPSigmoidRegressor
-from .solvers import minimize_adam, minimize_lbfgs, minimize_sgd
+from .solvers import minimize_adam, minimize_lbfgs, minimize_lm, minimize_sgd
 
 __all__ = [
     "MLPObjective",
     "MLPSigmoidRegressor",
     "minimize_adam",
     "minimize_lbfgs",
+    "minimize_lm",
     "minimize_sgd",
 ]
 __version__ = "0.1.0"

@@ -552,7 +552,7 @@ class MLPObjective:
         theta = checked_theta(theta, self.layout, self.dtype)
         rows, n_rows = self._checked_rows(rows)
         P, d_K = self.n_params, self.layout.sizes[-1]
-        self._check_square("JᵀJ", "Use a solver that needs no matrix, such as L-BFGS.")
+        self._check_square("JᵀJ", "Use fewer units, or a solver without matrices, as L-BFGS is.")
         size = min(jacobian_rows(P * d_K, self.dtype), n_rows)
         J, r = np.zeros(P * d_K * size, self.dtype), np.empty(d_K * size, self.dtype)
         pairs = tiles(P, n_rows * d_K * P * P // 2)
