@@ -783,7 +783,11 @@ def network_input_gradient(
 ) -> NDArray:
     """∂f_K/∂x for each of the rows, of shape (rows, d_K, d_0), x in the units of X."""
     n, output_sigmoid = X.shape[0], output_activation == "sigmoid"
-    gradient = np.empty((n, layout.sizes[-1], layout.sizes[0]), X.dtype)
+    shape = n, layout.sizes[-1], layout.sizes[0]
+    check_memory(
+        math.prod(shape) * X.dtype.itemsize, f"A gradient of shape {shape}", "Use fewer rows."
+    )
+    gradient = np.empty(shape, X.dtype)
     work = 2 * n * layout.n_params * layout.sizes[-1]
     dealt = parts(slice(0, n), n, min(block_rows(layout.sizes, X.dtype), n), work)
 
