@@ -30,7 +30,14 @@ from .objective import (
 )
 from .rows import Rows
 from .scaling import fit_range_scaler, fit_scaler
-from .solvers import CALLBACK, LIMIT, minimize_adam, minimize_lbfgs, minimize_sgd
+from .solvers import (
+    CALLBACK,
+    LIMIT,
+    minimize_adam,
+    minimize_lbfgs,
+    minimize_lm,
+    minimize_sgd,
+)
 
 # An L-BFGS iteration opens about one new direction, as one more parameter would. It must
 # raise the Gaussian log-likelihood, -N/2 ln(loss) with N = n_samples × n_outputs, by this
@@ -42,6 +49,7 @@ COMMON = ("tol", "n_iter_no_change", "max_iter")
 STOCHASTIC = (*COMMON, "batch_size", "learning_rate_init", "shuffle")
 SOLVERS = {  # the function of each, and the parameters handed on to it
     "lbfgs": (minimize_lbfgs, (*COMMON, "max_fun")),
+    "lm": (minimize_lm, (*COMMON, "max_fun")),
     "sgd": (
         minimize_sgd,
         (*STOCHASTIC, "learning_rate", "power_t", "momentum", "nesterovs_momentum"),
@@ -102,11 +110,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         "sigmoid" makes the last layer a sigmoid too: predictions then stay near the range
         of the training targets, which is mapped to [0.1, 0.9] (with ``standardize=False``
         the targets themselves must lie in [0, 1]).
-    solver : {"lbfgs", "sgd", "adam"} or callable, default="lbfgs"
-        "lbfgs" is a good choice up to some 10⁵ rows; "adam" and "sgd" pass over the rows in
-        mini-batches. A callable is given ``(objective, theta0)``, an `MLPObjective` and a
-        starting point, and returns an object whose ``x`` is the θ it found, such as a
-        `scipy.optimize.OptimizeResult`.
+    solver : {"lbfgs", "lm", "sgd", "adam"} or callable, default="lbfgs"
+        "lbfgs" is a good choice up to some 10⁵ rows; "lm" (Levenberg–Marquardt) goes deeper and, up
+        to some thousand parameters P, is faster there: it holds two P × P matrices. "adam" and
+        "sgd" pass over the rows in mini-batches. A callable is given ``(objective, theta0)``, an
+        `MLPObjective` and a starting point, and returns an object whose ``x`` is the θ it found,
+        such as a `scipy.optimize.OptimizeResult`.
     alpha : float, default=1e-4
         Strength α of the L2 penalty on the weights (not on the biases), in standardised
         units; it means what it means in `Ridge`.
@@ -119,23 +128,23 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     power_t : float, default=0.5
         Exponent of "invscaling".
     max_iter : int, default=1000
-        The most iterations ("lbfgs") or epochs ("sgd", "adam") of one call of `fit`.
+        The most iterations ("lbfgs", "lm") or epochs ("sgd", "adam") of one call of `fit`.
     shuffle : bool, default=True
         Whether "sgd" and "adam" visit the rows in a new order in every epoch.
     random_state : int, RandomState instance or None, default=None
         Seeds the starting point, the validation split and the shuffling.
     tol : float, default=1e-4
-        Under "lbfgs" the fit ends where no entry of the gradient exceeds ``tol``. Unless ``tol``
-        is below its default, it also ends where, over the last ``n_iter_no_change`` iterations, the
-        loss has fallen so slowly that it is likely to fit noise: by less than
+        Under "lbfgs" and "lm" the fit ends where no entry of the gradient exceeds ``tol``. Unless
+        ``tol`` is below its default, it also ends where, over the last ``n_iter_no_change``
+        iterations, the loss has fallen so slowly that it is likely to fit noise: by less than
         3/(n_samples · n_outputs) of itself an iteration. Under "sgd" and "adam" it is the least
         improvement of the loss of an epoch that counts as one. With ``early_stopping`` it is the
         least improvement of the validation loss that counts, in place of the rule on noise.
     verbose : bool or int, default=False
         Print the loss at every iteration.
     warm_start : bool, default=False
-        Whether `fit` continues from the previous fit: "lbfgs" from its θ, "sgd" and "adam" also
-        with their averages and in their order of rows, as if the two fits had been one.
+        Whether `fit` continues from the previous fit: "lbfgs" and "lm" from its θ, "sgd" and "adam"
+        also with their averages and in their order of rows, as if the two fits had been one.
     momentum : float, default=0.9
         Momentum of "sgd", in [0, 1].
     nesterovs_momentum : bool, default=True
@@ -154,7 +163,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     n_iter_no_change : int, default=25
         Over so many iterations or epochs a lack of progress is judged.
     max_fun : int, default=15000
-        The most evaluations of "lbfgs".
+        The most evaluations of "lbfgs" and "lm".
     standardize : bool, default=True
         Whether to standardise X and y inside, with the sample weights. A later `fit` does it
         anew, ``warm_start`` and `partial_fit` keep what the first call found.
@@ -171,7 +180,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     loss_ : float
         L at ``theta_``, over the rows of the last call.
     loss_curve_ : list of float
-        L after each iteration ("lbfgs"), its running mean over each epoch ("sgd", "adam").
+        L after each iteration ("lbfgs", "lm"), its running mean over each epoch ("sgd", "adam").
     best_loss_ : float or None
         The least entry of ``loss_curve_``, or ``loss_`` if that is empty; None with early stopping.
     validation_loss_curve_, validation_scores_ : list of float or None
@@ -182,7 +191,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         The greatest of those scores.
     n_iter_ : int
         Iterations or epochs. With ``warm_start`` and `partial_fit` "sgd" and "adam" go on counting,
-        "lbfgs" does while the problem is the same to the last bit. None if a callable solver
+        "lbfgs" and "lm" do while the problem is the same to the last bit. None if a callable solver
         does not tell.
     n_fev_ : int
         Evaluations of the loss and gradient in the last call. None likewise.
@@ -237,7 +246,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     _parameter_constraints: ClassVar[dict[str, list]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "output_activation": [StrOptions({"identity", "sigmoid"})],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"}), callable],
+        "solver": [StrOptions({"lbfgs", "lm", "sgd", "adam"}), callable],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
@@ -768,7 +777,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             options["max_iter"] = 1
         if held_out is not None:
             options["validation_loss"] = held_out.loss
-        if self.solver == "lbfgs":
+        if self.solver in ("lbfgs", "lm"):
             resumed = self._is_continued(objective)
             if held_out is None:
                 options["min_decay"] = self._decay_of_noise(objective)
@@ -797,7 +806,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         self._keep(result, objective, held_out, resumed)
 
     def _is_continued(self, objective: MLPObjective) -> bool:
-        """Whether a warm start under L-BFGS goes on with the same problem, to the last bit."""
+        """Whether a warm start goes on with the same problem, to the last bit."""
         curve = getattr(self, "loss_curve_", None)
         return bool(curve) and objective.loss(self.theta_) == curve[-1]
 

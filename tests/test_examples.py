@@ -97,6 +97,31 @@ def test_what_scipy_found_predicts_in_mpa(scipy_optimize):
     assert number_after("R²", scipy_optimize) > 0.6
 
 
+@pytest.fixture(scope="module")
+def second_order(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("second_order")
+    return run("second_order.py", "--output", "figures", cwd=directory), directory
+
+
+@pytest.mark.parametrize(
+    "method", ["L-BFGS-B", "trust-krylov", "trust-exact", "least_squares", "lm"]
+)
+def test_every_method_gets_close_to_a_minimum(second_order, method):
+    printed, _ = second_order
+    loss, gradient = re.search(rf"\n{method} +(\S+) +(\S+)", printed).groups()
+    assert float(loss) < 0.1 * number_after("parameters, loss", printed)
+    assert float(gradient) < 2e-3
+
+
+def test_the_figure_of_second_order_is_there(second_order):
+    printed, directory = second_order
+    path = directory / re.search(r"Figure: (.+)", printed)[1]
+    png = path.read_bytes()
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    assert int.from_bytes(png[16:20]) == 1500
+    assert len(png) > 30_000
+
+
 def test_the_grid_search_finds_a_network_that_holds_on_unseen_rows(tmp_path):
     printed = run("grid_search.py", cwd=tmp_path)
     parameters, cross_validated, held_out = re.search(
