@@ -1,10 +1,12 @@
 """Sigmoid multilayer perceptrons for regression, with an exact gradient by hand."""
 
+from .displays import LossCurveDisplay
 from .objective import MLPObjective
 from .regressor import MLPSigmoidRegressor
 from .solvers import minimize_adam, minimize_lbfgs, minimize_sgd
 
 __all__ = [
+    "LossCurveDisplay",
     "MLPObjective",
     "MLPSigmoidRegressor",
     "minimize_adam",

@@ -122,6 +122,9 @@ class MLPObjective:
     True
     """
 
+    n_samples: int
+    n_params: int
+
     def __init__(
         self,
         X,

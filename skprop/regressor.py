@@ -18,7 +18,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .compat import Interval, InvalidParameterError, StrOptions
+from .callbacks import fit_task
+from .compat import CallbackSupportMixin, Interval, InvalidParameterError, StrOptions
 from .layout import Layout, checked_theta, hidden_sizes
 from .objective import (
     FLOATS,
@@ -29,7 +30,7 @@ from .objective import (
 )
 from .rows import Rows
 from .scaling import fit_range_scaler, fit_scaler
-from .solvers import LIMIT, minimize_adam, minimize_lbfgs, minimize_sgd
+from .solvers import CALLBACK, LIMIT, minimize_adam, minimize_lbfgs, minimize_sgd
 
 # An L-BFGS iteration opens about one new direction, as one more parameter would. It must
 # raise the Gaussian log-likelihood, -N/2 ln(loss) with N = n_samples × n_outputs, by this
@@ -85,7 +86,7 @@ class Data(NamedTuple):
         return len(self.y)
 
 
-class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Sigmoid multilayer perceptron for regression, trained with an exact gradient.
 
     The network is f_K ∘ … ∘ f_1 with f_i = σ(f_{i-1} A_{i-1} + b_{i-1}), the last layer the
@@ -209,6 +210,12 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     process-wide: during a fit other threads' BLAS calls run on one thread too. The result is the
     same to the last bit on any number of threads.
 
+    From scikit-learn 1.9 on, ``set_callbacks`` takes its callbacks, such as
+    `sklearn.callback.ProgressBar` and `sklearn.callback.ScoringMonitor`. `fit` is a task, and every
+    iteration or epoch of a built-in solver is one below it, alone, in a `Pipeline` and in a
+    search. The hooks get X and y as `fit` was given them, and at its end the network of each
+    iteration; one that returns True ends the fit with the model so far.
+
     See Also
     --------
     MLPObjective : The loss and its gradient, for `scipy.optimize`.
@@ -225,6 +232,8 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     0.49
     """
 
+    _doc_link_module = "skprop"
+    _doc_link_template = "https://skprop.readthedocs.io/en/stable/api.html#skprop.{estimator_name}"
     _parameter_constraints: ClassVar[dict[str, list]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "output_activation": [StrOptions({"identity", "sigmoid"})],
@@ -351,8 +360,9 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             self._check_parameters()
             validation = self._validation_arguments(X_val, y_val, sample_weight_val)
             warm = self.warm_start and hasattr(self, "theta_")
-            objective, theta0, held_out = self._prepare(X, y, sample_weight, warm, validation)
-            self._solve(objective, theta0, held_out)
+            with fit_task(self, X, y, sample_weight) as report:
+                objective, theta0, held_out = self._prepare(X, y, sample_weight, warm, validation)
+                self._solve(objective, theta0, held_out, report)
         return self
 
     @available_if(_is_incremental)
@@ -747,8 +757,8 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             sample_weight=data.weight,
         )
 
-    def _solve(self, objective, theta0, held_out, *, one_epoch: bool = False) -> None:
-        """Run the solver and keep what it found."""
+    def _solve(self, objective, theta0, held_out, report=None, *, one_epoch: bool = False) -> None:
+        """Run the solver, which may ``report`` its iterations, and keep what it found."""
         if callable(self.solver):
             self._keep(self.solver(objective, theta0.copy()), objective)
             return
@@ -768,8 +778,11 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             state = getattr(self, "_solver_state", None)
             resumed = state is not None and state["solver"] == self.solver
             options |= {"random_state": self._seed, "state": state if resumed else None}
-        if self.verbose:
-            options["callback"] = _printer(self.n_iter_ if resumed else 0)
+        callbacks = [_print] if self.verbose else []
+        if report is not None:
+            callbacks.append(report)
+        if callbacks:
+            options["callback"] = _each(callbacks, n_before=self.n_iter_ if resumed else 0)
         result = minimizer(objective, theta0, **options)
         if not np.isfinite(result.fun):
             raise ValueError(
@@ -777,7 +790,8 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 f"alpha={self.alpha:g} is too large or too small for {self._dtype}."
             )
         # Before anything is kept: where warnings are errors, this one undoes the fit.
-        if not result.success and not (one_epoch and result.status == LIMIT):
+        as_asked = result.status == CALLBACK or (one_epoch and result.status == LIMIT)
+        if not result.success and not as_asked:
             remedy = " Raise it, or tol." if result.status == LIMIT else ""
             warnings.warn(result.message + remedy, ConvergenceWarning, stacklevel=3)
         self._keep(result, objective, held_out, resumed)
@@ -862,13 +876,19 @@ def r_squared(loss: float, baseline: float) -> float:
     return 1 - loss / baseline if baseline > 0 else float(loss == 0)
 
 
-def _printer(n_before: int):
-    """A callback that prints each iteration, counted from ``n_before``."""
+def _each(callbacks, n_before: int):
+    """One callback for several, which counts iterations from ``n_before``."""
 
-    def show(iteration: OptimizeResult) -> None:
-        line = f"Iteration {n_before + iteration.nit}, loss = {iteration.fun:.8g}"
-        if "validation_loss" in iteration:
-            line += f", validation loss = {iteration.validation_loss:.8g}"
-        print(line)
+    def each_iteration(iteration: OptimizeResult) -> None:
+        iteration.nit += n_before
+        for callback in callbacks:
+            callback(iteration)
 
-    return show
+    return each_iteration
+
+
+def _print(iteration: OptimizeResult) -> None:
+    line = f"Iteration {iteration.nit}, loss = {iteration.fun:.8g}"
+    if "validation_loss" in iteration:
+        line += f", validation loss = {iteration.validation_loss:.8g}"
+    print(line)
