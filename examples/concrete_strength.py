@@ -96,6 +96,8 @@ right.set(
     title=f"RMSE {ours.mean():.2f} ± {ours.std():.2f} MPa over {len(ours)} folds",
     xlabel="Predicted strength (MPa)",
     ylabel="Measured strength (MPa)",
+    xticks=range(0, 81, 20),
+    yticks=range(0, 81, 20),
 )
 
 arguments.output.mkdir(parents=True, exist_ok=True)
