@@ -27,7 +27,7 @@ EXAMPLES = (  # in the order of the gallery
     "concrete_strength", "learning_curves", "early_stopping", "grid_search", "compare_solvers",
     "partial_dependence", "several_outputs", "streaming", "scipy_optimize", "onnx_serving",
 )  # fmt: skip
-QUICK = tags.has("quick")  # noqa: F821: given by Sphinx
+QUICK = tags.has("quick")  # noqa: F821  (Sphinx gives it)
 
 
 def quick_arguments(gallery_conf, script_vars):

@@ -2,9 +2,9 @@
 Comparing solvers
 =================
 
-The output of a power plant from the weather, learned by L-BFGS, Adam and plain stochastic gradients. They
-minimise the same loss from the same start; what differs is the work, counted in passes over the
-rows, and what they reach with it.
+The output of a power plant from the weather, learned by L-BFGS, Adam and plain stochastic
+gradients. They minimise the same loss from the same start; what differs is the work, counted in
+passes over the rows, and what they reach with it.
 """
 
 import sys
@@ -30,8 +30,9 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
 # The same number of passes over the rows
 # ---------------------------------------
 #
-# An evaluation by L-BFGS is one pass over the rows, an epoch of the others too; theirs makes a step for each
-# batch of 200 rows. A ``tol`` below the default keeps L-BFGS going, ``tol=0`` the others.
+# An evaluation by L-BFGS is one pass over the rows, an epoch of the others too; theirs makes a
+# step for each batch of 200 rows. A ``tol`` below the default keeps L-BFGS going, ``tol=0`` the
+# others.
 
 ways = {
     "L-BFGS": {"solver": "lbfgs", "tol": 1e-8, "max_fun": epochs, "max_iter": epochs},
@@ -56,9 +57,9 @@ for name, parameters in ways.items():
 # Loss by passes
 # --------------
 #
-# The curve of L-BFGS is the loss of all rows after each iteration; that of the others is the mean
-# over the batches of an epoch, during which the network changes. The learning rate decides how much noise
-# stays in the latter.
+# The curve of L-BFGS is the loss of all rows after each iteration; that of the others is the
+# mean over the batches of an epoch, during which the network changes. The learning rate decides
+# how much noise stays in the latter.
 
 figure, ax = plt.subplots(figsize=(8, 4.8), layout="constrained")
 for name, model in fitted.items():

@@ -42,8 +42,8 @@ folds = KFold(3 if arguments.quick else 10, shuffle=True, random_state=0)
 # Four regressors
 # ---------------
 #
-# The sigmoid network takes kg/m³, days and MPa as they are. Scikit-learn's network needs a scaler on
-# either side, and Ridge one before it.
+# The sigmoid network takes kg/m³, days and MPa as they are. Scikit-learn's network needs a
+# scaler on either side, and Ridge one before it.
 
 model = MLPSigmoidRegressor(random_state=0)
 models = {
@@ -76,9 +76,10 @@ for name, regressor in models.items():
 # One fit, and all predictions
 # ----------------------------
 #
-# On the left, the loss of one fit on the rows it learns from and on a fold it never sees, which `fit`
-# is given as its validation set. Its patience is long, to show what the validation loss does after
-# its minimum. On the right, each specimen as predicted by the network fitted without its fold.
+# On the left, the loss of one fit on the rows it learns from and on a fold it never sees, which
+# `fit` is given as its validation set. Its patience is long, to show what the validation loss
+# does after its minimum. On the right, each specimen as predicted by the network fitted without
+# its fold.
 
 train, held_out = next(folds.split(X))
 watched = MLPSigmoidRegressor(early_stopping=True, n_iter_no_change=150, random_state=0)
@@ -87,8 +88,9 @@ watched.fit(X.iloc[train], y.iloc[train], X_val=X.iloc[held_out], y_val=y.iloc[h
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.8), layout="constrained")
 LossCurveDisplay.from_estimator(watched, ax=left, name="L-BFGS")
 left.set(title="One fit, and rows it never sees", ylabel="Loss, in standard units")
+predicted = cross_val_predict(model, X, y, cv=folds)
 PredictionErrorDisplay.from_predictions(
-    y, cross_val_predict(model, X, y, cv=folds), kind="actual_vs_predicted", subsample=None, ax=right,
+    y, predicted, kind="actual_vs_predicted", subsample=None, ax=right,
     scatter_kwargs={"s": 16, "alpha": 0.45, "edgecolor": "none"},
 )  # fmt: skip
 ours = rmse["MLPSigmoidRegressor"]

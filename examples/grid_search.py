@@ -59,8 +59,8 @@ search = GridSearchCV(
 )
 
 # %%
-# From scikit-learn 1.9 on the search shows how far it is, with the package ``rich``. Another level of
-# bars, ``max_propagation_depth=None``, would show every iteration of every network.
+# From scikit-learn 1.9 on the search shows how far it is, with the package ``rich``. Another
+# level of bars, ``max_propagation_depth=None``, would show every iteration of every network.
 
 try:
     from sklearn.callback import ProgressBar

@@ -2,8 +2,9 @@
 Learning and validation curves
 ==============================
 
-Would more data help? Is the network too large, or the penalty too weak? Scikit-learn's displays ask the
-network these questions as they ask any regressor; here it is to predict the strength of concrete.
+Would more data help? Is the network too large, or the penalty too weak? Scikit-learn's displays
+ask the network these questions as they ask any regressor; here it is to predict the strength of
+concrete.
 """
 
 import sys
@@ -32,7 +33,8 @@ common = {
 # --------------------------
 #
 # The error on held-out specimens still falls at the right end: more data would help. The gap
-# between the two curves is what the network knows of its own specimens beyond what holds for others.
+# between the two curves is what the network knows of its own specimens beyond what holds for
+# others.
 
 figure, axes = plt.subplots(1, 3, figsize=(12, 4.2), layout="constrained", sharey=True)
 sizes = np.linspace(0.1, 1, 3 if QUICK else 7)
@@ -60,8 +62,8 @@ print("RMSE held out:", *(f"{score:.2f}" for score in -by_alpha.test_scores.mean
 # By the number of hidden units
 # -----------------------------
 #
-# Beyond some 20 units the error hardly depends on their number, as the fit ends by itself where the rest is
-# likely to be noise.
+# Beyond some 20 units the error hardly depends on their number, as the fit ends by itself where
+# the rest is likely to be noise.
 
 widths = [2, 20, 50] if QUICK else [1, 2, 5, 10, 20, 50, 100]
 by_width = ValidationCurveDisplay.from_estimator(

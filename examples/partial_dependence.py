@@ -30,8 +30,8 @@ print(f"R² on {len(y_test)} specimens held out: {model.score(X_test, y_test):.3
 # Partial dependence
 # ------------------
 #
-# More cement is stronger, more water is weaker, and concrete hardens for some two months. The thin lines are
-# single specimens: by and large they run side by side.
+# More cement is stronger, more water is weaker, and concrete hardens for some two months. The
+# thin lines are single specimens: by and large they run side by side.
 
 figure, axes = plt.subplots(1, 3, figsize=(12, 4), layout="constrained", sharey=True)
 PartialDependenceDisplay.from_estimator(
@@ -46,7 +46,8 @@ plt.show()
 # Sensitivities
 # -------------
 #
-# One call gives the derivative of each prediction by each feature. The check is a central difference.
+# One call gives the derivative of each prediction by each feature. The check is a central
+# difference.
 
 gradient = model.predict_gradient(X_test)
 age, h = X_test.columns.get_loc("age_days"), 1e-3

@@ -54,9 +54,9 @@ print(
 # Five minimisers by the gradient, one by Hessian products
 # --------------------------------------------------------
 #
-# One call of the objective yields both loss and gradient. Newton's method with conjugate gradients
-# also takes products of the Hessian with a vector, which cost one to three times as much as a call. Both
-# count as work.
+# One call of the objective yields both loss and gradient. Newton's method with conjugate
+# gradients also takes products of the Hessian with a vector, which cost one to three times as
+# much as a call. Both count as work.
 
 
 class Watched:
@@ -91,9 +91,8 @@ for method in methods:
         )
     seconds = time.perf_counter() - start
     results.append(result)
-    print(
-        f"{method:13}  {result.fun:8.5f}  {result.nit:10}  {len(watched[method].least):6}  {seconds:7.2f}"
-    )
+    work = len(watched[method].least)
+    print(f"{method:13}  {result.fun:8.5f}  {result.nit:10}  {work:6}  {seconds:7.2f}")
 
 # %%
 # What the best of them found

@@ -2,8 +2,8 @@
 Several outputs
 ===============
 
-Complete the lower half of a handwritten digit from its upper half: 32 numbers in, 32 numbers out, by one
-network whose hidden units all outputs share. The digits are those of scikit-learn.
+Complete the lower half of a handwritten digit from its upper half: 32 numbers in, 32 numbers
+out, by one network whose hidden units all outputs share. The digits are those of scikit-learn.
 """
 
 import sys
@@ -25,8 +25,8 @@ train, test = train_test_split(images[:600] if "--quick" in sys.argv else images
 # One network for all pixels
 # --------------------------
 #
-# With ``output_activation="sigmoid"`` the predictions keep near the range of the pixels. Some pixels at the
-# border are nearly always blank; what is constant is predicted exactly.
+# With ``output_activation="sigmoid"`` the predictions keep near the range of the pixels. Some
+# pixels at the border are nearly always blank; what is constant is predicted exactly.
 
 models = {
     "skprop": MLPSigmoidRegressor(

@@ -43,7 +43,8 @@ print(f"{model.t_} readings seen once; RMSE of the last ten chunks {np.mean(erro
 # Put away and taken up again
 # ---------------------------
 #
-# The state of the solver is in the model: a copy that went through a pickle goes on to the last bit.
+# The state of the solver is in the model: a copy that went through a pickle goes on to the last
+# bit.
 
 copy = pickle.loads(pickle.dumps(model))
 same = (copy.partial_fit(X, y).theta_ == model.partial_fit(X, y).theta_).all()
@@ -53,8 +54,8 @@ print("The same θ, to the last bit:", bool(same))
 # Beside all at once
 # ------------------
 #
-# The line is what the same network reaches on the last thousand readings when `fit` may go over all earlier
-# ones as often as it likes.
+# The line is what the same network reaches on the last thousand readings when `fit` may go over
+# all earlier ones as often as it likes.
 
 table = pd.read_csv(path, nrows=100 * n_chunks)
 X, y = table.drop(columns="power_mw"), table["power_mw"]
