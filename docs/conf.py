@@ -20,8 +20,8 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 numpydoc_show_class_members = False
 autodoc_typehints = "none"
-# CHANGELOG.md begins below the title of its page; to_onnx is skl2onnx's and documented there.
-suppress_warnings = ["myst.header", "config.cache"]
+toc_object_entries_show_parents = "hide"
+suppress_warnings = ["myst.header", "config.cache"]  # config.cache: functions in the configuration
 
 EXAMPLES = (  # in the order of the gallery
     "concrete_strength", "learning_curves", "early_stopping", "grid_search", "compare_solvers",
@@ -30,8 +30,9 @@ EXAMPLES = (  # in the order of the gallery
 QUICK = tags.has("quick")  # noqa: F821  (Sphinx gives it)
 
 
-def quick_arguments(gallery_conf, script_vars):
-    """The command line of an example."""
+def as_a_script(gallery_conf, script_vars):
+    """Run an example as from the command line; the arguments after its name."""
+    script_vars["example_globals"]["__file__"] = script_vars["src_file"]
     return ["--quick"] if QUICK else []
 
 
@@ -47,11 +48,12 @@ sphinx_gallery_conf = {
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
     "within_subsection_order": InReadingOrder,
-    "reset_argv": quick_arguments,
+    "reset_argv": as_a_script,
     "backreferences_dir": "gallery/of",
     "doc_module": ("skprop",),
     "abort_on_example_error": True,
     "download_all_examples": False,
+    "notebook_extensions": {},  # the examples read files beside them, by __file__
     "show_signature": False,
     "min_reported_time": 1e9,
     "remove_config_comments": True,
@@ -59,6 +61,8 @@ sphinx_gallery_conf = {
 }
 
 html_theme = "pydata_sphinx_theme"
+html_title = f"skprop {version}"
+html_sidebars = {page: [] for page in ("index", "getting_started", "api", "changelog")}
 html_theme_options = {
     "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],
@@ -88,5 +92,14 @@ def visit_block(translator, node):
     raise nodes.SkipNode
 
 
+def strip_code(app, doctree):
+    """Drop the blank line with which doctest wants an example to end."""
+    for block in doctree.findall(nodes.literal_block):
+        if block.rawsource == block.astext():
+            block.rawsource = block.rawsource.rstrip()
+            block.children = [nodes.Text(block.rawsource)]
+
+
 def setup(app):
+    app.connect("doctree-read", strip_code)
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))

@@ -36,12 +36,12 @@ common = {
 # between the two curves is what the network knows of its own specimens beyond what holds for
 # others.
 
-figure, axes = plt.subplots(1, 3, figsize=(12, 4.2), layout="constrained", sharey=True)
 sizes = np.linspace(0.1, 1, 3 if QUICK else 7)
 learning = LearningCurveDisplay.from_estimator(model, X, y, train_sizes=sizes, ax=axes[0], **common)
 axes[0].set(title="More specimens", xlabel="Specimens to learn from")
 print("Specimens:", *learning.train_sizes)
 print("RMSE held out:", *(f"{score:.2f}" for score in -learning.test_scores.mean(axis=1)))
+plt.show()
 
 # %%
 # By the penalty
@@ -52,11 +52,11 @@ print("RMSE held out:", *(f"{score:.2f}" for score in -learning.test_scores.mean
 
 alphas = np.logspace(-4, 2, 3 if QUICK else 7)
 by_alpha = ValidationCurveDisplay.from_estimator(
-    model, X, y, param_name="alpha", param_range=alphas, ax=axes[1], **common
+    model, X, y, param_name="alpha", param_range=alphas, **common
 )
-axes[1].set(title="A stronger penalty", xlabel="alpha", ylabel=None)
 print("alpha:", *(f"{alpha:g}" for alpha in alphas))
 print("RMSE held out:", *(f"{score:.2f}" for score in -by_alpha.test_scores.mean(axis=1)))
+plt.show()
 
 # %%
 # By the number of hidden units
@@ -67,11 +67,11 @@ print("RMSE held out:", *(f"{score:.2f}" for score in -by_alpha.test_scores.mean
 
 widths = [2, 20, 50] if QUICK else [1, 2, 5, 10, 20, 50, 100]
 by_width = ValidationCurveDisplay.from_estimator(
-    model, X, y, param_name="hidden_layer_sizes", param_range=widths, ax=axes[2], **common
+    model, X, y, param_name="hidden_layer_sizes", param_range=widths, **common
 )
-axes[2].set(title="A larger network", xlabel="hidden units", ylabel=None, xscale="log")
-axes[2].set_xticks(widths, widths)
-axes[2].minorticks_off()
+by_width.ax_.set(xlabel="Hidden units", xscale="log")
+by_width.ax_.set_xticks(widths, widths)
+by_width.ax_.minorticks_off()
 print("Hidden units:", *widths)
 print("RMSE held out:", *(f"{score:.2f}" for score in -by_width.test_scores.mean(axis=1)))
 plt.show()
