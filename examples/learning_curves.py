@@ -37,8 +37,8 @@ common = {
 # others.
 
 sizes = np.linspace(0.1, 1, 3 if QUICK else 7)
-learning = LearningCurveDisplay.from_estimator(model, X, y, train_sizes=sizes, ax=axes[0], **common)
-axes[0].set(title="More specimens", xlabel="Specimens to learn from")
+learning = LearningCurveDisplay.from_estimator(model, X, y, train_sizes=sizes, **common)
+learning.ax_.set(xlabel="Specimens to learn from")
 print("Specimens:", *learning.train_sizes)
 print("RMSE held out:", *(f"{score:.2f}" for score in -learning.test_scores.mean(axis=1)))
 plt.show()
