@@ -1,6 +1,6 @@
 """Sphinx configuration: ``python -m sphinx -W -b html docs docs/_build``.
 
-The tag ``quick`` (``-t quick``) runs the examples in their quick form.
+With ``-D plot_gallery=0`` the examples are shown, but not run.
 """
 
 from docutils import nodes
@@ -27,13 +27,12 @@ EXAMPLES = (  # in the order of the gallery
     "concrete_strength", "learning_curves", "early_stopping", "grid_search", "compare_solvers",
     "partial_dependence", "several_outputs", "streaming", "scipy_optimize", "onnx_serving",
 )  # fmt: skip
-QUICK = tags.has("quick")  # noqa: F821  (Sphinx gives it)
 
 
 def as_a_script(gallery_conf, script_vars):
-    """Run an example as from the command line; the arguments after its name."""
+    """Tell an example where it lies, as Python does; it has no arguments."""
     script_vars["example_globals"]["__file__"] = script_vars["src_file"]
-    return ["--quick"] if QUICK else []
+    return []
 
 
 class InReadingOrder(FileNameSortKey):
