@@ -1,13 +1,14 @@
 """Solvers: a flat objective and a starting point in, a `scipy.optimize.OptimizeResult` out."""
 
 from .lbfgs import minimize_lbfgs
-from .progress import CALLBACK, CONVERGED, FAILED, LIMIT
+from .progress import CALLBACK, CONVERGED, FAILED, INTERRUPTED, LIMIT
 from .stochastic import minimize_adam, minimize_sgd
 
 __all__ = [
     "CALLBACK",
     "CONVERGED",
     "FAILED",
+    "INTERRUPTED",
     "LIMIT",
     "minimize_adam",
     "minimize_lbfgs",
