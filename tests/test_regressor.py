@@ -567,7 +567,7 @@ def test_a_diverged_fit_warns_and_does_not_predict_nonsense():
 
 def test_a_fit_that_is_infinite_from_the_start_says_what_may_be_to_blame():
     model = regressor(standardize=False)
-    with pytest.raises(ValueError, match="column 0 of y reaches .*e\\+202"):
+    with pytest.raises(ValueError, match=r"column 0 of y reaches .*e\+202"):
         model.fit(X, 1e200 * Y)
     assert not hasattr(model, "theta_")
 
