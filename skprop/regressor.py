@@ -354,7 +354,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             warm = self.warm_start and hasattr(self, "theta_")
             objective, theta0, held_out = self._prepare(X, y, sample_weight, warm, validation)
             self._solve(objective, theta0, held_out)
-        return self
+            return self
 
     @available_if(_is_incremental)
     def partial_fit(self, X, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
@@ -386,7 +386,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             warm = hasattr(self, "theta_")
             objective, theta0, _ = self._prepare(X, y, sample_weight, warm)
             self._solve(objective, theta0, None, one_epoch=True)
-        return self
+            return self
 
     def make_objective(
         self, X, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -469,7 +469,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             vars(self).update(fitted)
             self.theta_ = theta
             self.message_ = "theta was given to set_theta."
-        return self
+            return self
 
     # ---- the fitted model ----------------------------------------------------------------
 

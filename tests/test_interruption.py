@@ -133,7 +133,7 @@ def test_in_a_search_a_signal_ends_one_candidate(monkeypatch):
     with pytest.warns(ConvergenceWarning, match="Interrupted") as caught:
         search.fit(X[:500], Y[:500])
     assert len(caught) == 1
-    assert n_calls > 60
+    assert n_calls > 40  # the other candidates went on
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
 
 
