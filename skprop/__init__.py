@@ -1,14 +1,17 @@
 """Sigmoid multilayer perceptrons for regression, with an exact gradient by hand."""
 
+from .displays import LossCurveDisplay
 from .objective import MLPObjective
 from .regressor import MLPSigmoidRegressor
-from .solvers import minimize_adam, minimize_lbfgs, minimize_sgd
+from .solvers import minimize_adam, minimize_lbfgs, minimize_lm, minimize_sgd
 
 __all__ = [
+    "LossCurveDisplay",
     "MLPObjective",
     "MLPSigmoidRegressor",
     "minimize_adam",
     "minimize_lbfgs",
+    "minimize_lm",
     "minimize_sgd",
 ]
 __version__ = "0.1.0"

@@ -5,7 +5,25 @@ from collections.abc import Callable
 # Private in scikit-learn since 1.2, in the same place up to 1.9 at least.
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 
-__all__ = ["Interval", "InvalidParameterError", "StrOptions", "blas_thread_functions"]
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn 1.6 to 1.8 has no callbacks: nothing to set, nothing to call
+
+    class CallbackSupportMixin:
+        pass
+
+    def with_callbacks(method):
+        return method
+
+
+__all__ = [
+    "CallbackSupportMixin",
+    "Interval",
+    "InvalidParameterError",
+    "StrOptions",
+    "blas_thread_functions",
+    "with_callbacks",
+]
 
 
 def blas_thread_functions(library) -> tuple[Callable[[], int | None], Callable[[int], object]]:

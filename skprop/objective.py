@@ -122,6 +122,9 @@ class MLPObjective:
     True
     """
 
+    n_samples: int
+    n_params: int
+
     def __init__(
         self,
         X,
@@ -561,7 +564,7 @@ class MLPObjective:
         theta = checked_theta(theta, self.layout, self.dtype)
         rows, n_rows = self._checked_rows(rows)
         P, d_K = self.n_params, self.layout.sizes[-1]
-        self._check_square("JᵀJ", "Use a solver that needs no matrix, such as L-BFGS.")
+        self._check_square("JᵀJ", "Use fewer units, or a solver without matrices, as L-BFGS is.")
         size = min(jacobian_rows(P * d_K, self.dtype), n_rows)
         J, r = np.zeros(P * d_K * size, self.dtype), np.empty(d_K * size, self.dtype)
         pairs = tiles(P, n_rows * d_K * P * P // 2)
@@ -794,7 +797,11 @@ def network_input_gradient(
 ) -> NDArray:
     """∂f_K/∂x for each of the rows, of shape (rows, d_K, d_0), x in the units of X."""
     n, output_sigmoid = X.shape[0], output_activation == "sigmoid"
-    gradient = np.empty((n, layout.sizes[-1], layout.sizes[0]), X.dtype)
+    shape = n, layout.sizes[-1], layout.sizes[0]
+    check_memory(
+        math.prod(shape) * X.dtype.itemsize, f"A gradient of shape {shape}", "Use fewer rows."
+    )
+    gradient = np.empty(shape, X.dtype)
     work = 2 * n * layout.n_params * layout.sizes[-1]
     dealt = parts(slice(0, n), n, min(block_rows(layout.sizes, X.dtype), n), work)
 

@@ -18,7 +18,8 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .compat import Interval, InvalidParameterError, StrOptions
+from .callbacks import fit_task
+from .compat import CallbackSupportMixin, Interval, InvalidParameterError, StrOptions
 from .layout import Layout, checked_theta, hidden_sizes
 from .objective import (
     FLOATS,
@@ -30,7 +31,15 @@ from .objective import (
 )
 from .rows import Rows
 from .scaling import fit_range_scaler, fit_scaler
-from .solvers import INTERRUPTED, LIMIT, minimize_adam, minimize_lbfgs, minimize_sgd
+from .solvers import (
+    CALLBACK,
+    INTERRUPTED,
+    LIMIT,
+    minimize_adam,
+    minimize_lbfgs,
+    minimize_lm,
+    minimize_sgd,
+)
 
 # An L-BFGS iteration opens about one new direction, as one more parameter would. It must
 # raise the Gaussian log-likelihood, -N/2 ln(loss) with N = n_samples × n_outputs, by this
@@ -42,6 +51,7 @@ COMMON = ("tol", "n_iter_no_change", "max_iter")
 STOCHASTIC = (*COMMON, "batch_size", "learning_rate_init", "shuffle")
 SOLVERS = {  # the function of each, and the parameters handed on to it
     "lbfgs": (minimize_lbfgs, (*COMMON, "max_fun")),
+    "lm": (minimize_lm, (*COMMON, "max_fun")),
     "sgd": (
         minimize_sgd,
         (*STOCHASTIC, "learning_rate", "power_t", "momentum", "nesterovs_momentum"),
@@ -86,7 +96,7 @@ class Data(NamedTuple):
         return len(self.y)
 
 
-class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Sigmoid multilayer perceptron for regression, trained with an exact gradient.
 
     The network is f_K ∘ … ∘ f_1 with f_i = σ(f_{i-1} A_{i-1} + b_{i-1}), the last layer the
@@ -102,11 +112,12 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         "sigmoid" makes the last layer a sigmoid too: predictions then stay near the range
         of the training targets, which is mapped to [0.1, 0.9] (with ``standardize=False``
         the targets themselves must lie in [0, 1]).
-    solver : {"lbfgs", "sgd", "adam"} or callable, default="lbfgs"
-        "lbfgs" is a good choice up to some 10⁵ rows; "adam" and "sgd" pass over the rows in
-        mini-batches. A callable is given ``(objective, theta0)``, an `MLPObjective` and a
-        starting point, and returns an object whose ``x`` is the θ it found, such as a
-        `scipy.optimize.OptimizeResult`.
+    solver : {"lbfgs", "lm", "sgd", "adam"} or callable, default="lbfgs"
+        "lbfgs" is a good choice up to some 10⁵ rows; "lm" (Levenberg–Marquardt) goes deeper and, up
+        to some thousand parameters P, is faster there: it holds two P × P matrices. "adam" and
+        "sgd" pass over the rows in mini-batches. A callable is given ``(objective, theta0)``, an
+        `MLPObjective` and a starting point, and returns an object whose ``x`` is the θ it found,
+        such as a `scipy.optimize.OptimizeResult`.
     alpha : float, default=1e-4
         Strength α of the L2 penalty on the weights (not on the biases), in standardised
         units; it means what it means in `Ridge`.
@@ -119,23 +130,23 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     power_t : float, default=0.5
         Exponent of "invscaling".
     max_iter : int, default=1000
-        The most iterations ("lbfgs") or epochs ("sgd", "adam") of one call of `fit`.
+        The most iterations ("lbfgs", "lm") or epochs ("sgd", "adam") of one call of `fit`.
     shuffle : bool, default=True
         Whether "sgd" and "adam" visit the rows in a new order in every epoch.
     random_state : int, RandomState instance or None, default=None
         Seeds the starting point, the validation split and the shuffling.
     tol : float, default=1e-4
-        Under "lbfgs" the fit ends where no entry of the gradient exceeds ``tol``. Unless ``tol``
-        is below its default, it also ends where, over the last ``n_iter_no_change`` iterations, the
-        loss has fallen so slowly that it is likely to fit noise: by less than
+        Under "lbfgs" and "lm" the fit ends where no entry of the gradient exceeds ``tol``. Unless
+        ``tol`` is below its default, it also ends where, over the last ``n_iter_no_change``
+        iterations, the loss has fallen so slowly that it is likely to fit noise: by less than
         3/(n_samples · n_outputs) of itself an iteration. Under "sgd" and "adam" it is the least
         improvement of the loss of an epoch that counts as one. With ``early_stopping`` it is the
         least improvement of the validation loss that counts, in place of the rule on noise.
     verbose : bool or int, default=False
         Print the loss at every iteration.
     warm_start : bool, default=False
-        Whether `fit` continues from the previous fit: "lbfgs" from its θ, "sgd" and "adam" also
-        with their averages and in their order of rows, as if the two fits had been one.
+        Whether `fit` continues from the previous fit: "lbfgs" and "lm" from its θ, "sgd" and "adam"
+        also with their averages and in their order of rows, as if the two fits had been one.
     momentum : float, default=0.9
         Momentum of "sgd", in [0, 1].
     nesterovs_momentum : bool, default=True
@@ -154,7 +165,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     n_iter_no_change : int, default=25
         Over so many iterations or epochs a lack of progress is judged.
     max_fun : int, default=15000
-        The most evaluations of "lbfgs".
+        The most evaluations of "lbfgs" and "lm".
     standardize : bool, default=True
         Whether to standardise X and y inside, with the sample weights. A later `fit` does it
         anew, ``warm_start`` and `partial_fit` keep what the first call found.
@@ -171,7 +182,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     loss_ : float
         L at ``theta_``, over the rows of the last call.
     loss_curve_ : list of float
-        L after each iteration ("lbfgs"), its running mean over each epoch ("sgd", "adam").
+        L after each iteration ("lbfgs", "lm"), its running mean over each epoch ("sgd", "adam").
     best_loss_ : float or None
         The least entry of ``loss_curve_``, or ``loss_`` if that is empty; None with early stopping.
     validation_loss_curve_, validation_scores_ : list of float or None
@@ -182,7 +193,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         The greatest of those scores.
     n_iter_ : int
         Iterations or epochs. With ``warm_start`` and `partial_fit` "sgd" and "adam" go on counting,
-        "lbfgs" does while the problem is the same to the last bit. None if a callable solver
+        "lbfgs" and "lm" do while the problem is the same to the last bit. None if a callable solver
         does not tell.
     n_fev_ : int
         Evaluations of the loss and gradient in the last call. None likewise.
@@ -210,6 +221,12 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     process-wide: during a fit other threads' BLAS calls run on one thread too. The result is the
     same to the last bit on any number of threads.
 
+    From scikit-learn 1.9 on, ``set_callbacks`` takes its callbacks, such as
+    `sklearn.callback.ProgressBar` and `sklearn.callback.ScoringMonitor`. `fit` is a task, and every
+    iteration or epoch of a built-in solver is one below it, alone, in a `Pipeline` and in a
+    search. The hooks get X and y as `fit` was given them, and at its end the network of each
+    iteration; one that returns True ends the fit with the model so far.
+
     See Also
     --------
     MLPObjective : The loss and its gradient, for `scipy.optimize`.
@@ -226,10 +243,12 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     0.49
     """
 
+    _doc_link_module = "skprop"
+    _doc_link_template = "https://skprop.readthedocs.io/en/stable/api.html#skprop.{estimator_name}"
     _parameter_constraints: ClassVar[dict[str, list]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "output_activation": [StrOptions({"identity", "sigmoid"})],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"}), callable],
+        "solver": [StrOptions({"lbfgs", "lm", "sgd", "adam"}), callable],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
@@ -352,8 +371,9 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             self._check_parameters()
             validation = self._validation_arguments(X_val, y_val, sample_weight_val)
             warm = self.warm_start and hasattr(self, "theta_")
-            objective, theta0, held_out = self._prepare(X, y, sample_weight, warm, validation)
-            self._solve(objective, theta0, held_out)
+            with fit_task(self, X, y, sample_weight) as report:
+                objective, theta0, held_out = self._prepare(X, y, sample_weight, warm, validation)
+                self._solve(objective, theta0, held_out, report)
             return self
 
     @available_if(_is_incremental)
@@ -778,8 +798,8 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             sample_weight=data.weight,
         )
 
-    def _solve(self, objective, theta0, held_out, *, one_epoch: bool = False) -> None:
-        """Run the solver and keep what it found."""
+    def _solve(self, objective, theta0, held_out, report=None, *, one_epoch: bool = False) -> None:
+        """Run the solver, which may ``report`` its iterations, and keep what it found."""
         if callable(self.solver):
             result = self.solver(objective, theta0.copy())
             if not getattr(result, "success", True):
@@ -793,7 +813,7 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             options["max_iter"] = 1
         if held_out is not None:
             options["validation_loss"] = held_out.loss
-        if self.solver == "lbfgs":
+        if self.solver in ("lbfgs", "lm"):
             resumed = self._is_continued(objective)
             if held_out is None:
                 options["min_decay"] = self._decay_of_noise(objective)
@@ -803,8 +823,11 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             state = getattr(self, "_solver_state", None)
             resumed = state is not None and state["solver"] == self.solver
             options |= {"random_state": self._seed, "state": state if resumed else None}
-        if self.verbose:
-            options["callback"] = _printer(self.n_iter_ if resumed else 0)
+        callbacks = [_print] if self.verbose else []
+        if report is not None:
+            callbacks.append(report)
+        if callbacks:
+            options["callback"] = _each(callbacks, n_before=self.n_iter_ if resumed else 0)
         result = minimizer(objective, theta0, **options)
         if result.status == INTERRUPTED and (one_epoch or not np.isfinite(result.fun)):
             raise KeyboardInterrupt  # a pass is made whole or not at all
@@ -814,13 +837,14 @@ class MLPSigmoidRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 f"{what_overflows(objective, theta0)}"
             )
         # Before anything is kept: where warnings are errors, this one undoes the fit.
-        if not result.success and not (one_epoch and result.status == LIMIT):
+        as_asked = result.status == CALLBACK or (one_epoch and result.status == LIMIT)
+        if not result.success and not as_asked:
             remedy = " Raise it, or tol." if result.status == LIMIT else ""
             warnings.warn(result.message + remedy, ConvergenceWarning, stacklevel=3)
         self._keep(result, objective, held_out, resumed)
 
     def _is_continued(self, objective: MLPObjective) -> bool:
-        """Whether a warm start under L-BFGS goes on with the same problem, to the last bit."""
+        """Whether a warm start goes on with the same problem, to the last bit."""
         curve = getattr(self, "loss_curve_", None)
         return bool(curve) and objective.loss(self.theta_) == curve[-1]
 
@@ -899,13 +923,19 @@ def r_squared(loss: float, baseline: float) -> float:
     return 1 - loss / baseline if baseline > 0 else float(loss == 0)
 
 
-def _printer(n_before: int):
-    """A callback that prints each iteration, counted from ``n_before``."""
+def _each(callbacks, n_before: int):
+    """One callback for several, which counts iterations from ``n_before``."""
 
-    def show(iteration: OptimizeResult) -> None:
-        line = f"Iteration {n_before + iteration.nit}, loss = {iteration.fun:.8g}"
-        if "validation_loss" in iteration:
-            line += f", validation loss = {iteration.validation_loss:.8g}"
-        print(line)
+    def each_iteration(iteration: OptimizeResult) -> None:
+        iteration.nit += n_before
+        for callback in callbacks:
+            callback(iteration)
 
-    return show
+    return each_iteration
+
+
+def _print(iteration: OptimizeResult) -> None:
+    line = f"Iteration {iteration.nit}, loss = {iteration.fun:.8g}"
+    if "validation_loss" in iteration:
+        line += f", validation loss = {iteration.validation_loss:.8g}"
+    print(line)

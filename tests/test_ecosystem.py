@@ -1,7 +1,9 @@
 """The estimator inside scikit-learn's tools, and frames, copies and files around it."""
 
 import copy
+import inspect
 import pickle
+import re
 
 import joblib
 import matplotlib as mpl
@@ -10,6 +12,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import sklearn
+from scipy.optimize import minimize
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_diabetes
@@ -162,10 +165,37 @@ def test_clone_is_unfitted_and_equal():
     assert not hasattr(again, "theta_")
 
 
-def test_html_repr():
-    html = make_pipeline(StandardScaler(), regressor().fit(X, Y))._repr_html_()
-    assert "MLPSigmoidRegressor" in html
-    assert "hidden_layer_sizes" in regressor()._repr_html_()
+def some_steps_of_cg(objective, theta0):
+    return minimize(objective, theta0, jac=True, method="CG", options={"maxiter": 3})
+
+
+STATES = {
+    "unfitted": lambda: regressor(),
+    "fitted": lambda: regressor().fit(X, Y),
+    "early stopping": lambda: regressor(early_stopping=True).fit(X, Y),
+    "Adam": lambda: regressor(solver="adam", tol=1e-2).fit(X, Y),
+    "partial_fit": lambda: regressor(solver="sgd").partial_fit(X, Y),
+    "two outputs": lambda: regressor().fit(FRAME, np.c_[Y, Y]),
+    "no hidden layer": lambda: regressor(hidden_layer_sizes=()).fit(X, Y),
+    "raw units": lambda: regressor(standardize=False).fit(X, Y / 300),
+    "a solver of one's own": lambda: regressor(solver=some_steps_of_cg).fit(X, Y),
+    "set_theta": lambda: regressor().fit(X, Y).set_theta(np.zeros(61)),
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_html_repr(state):
+    model = STATES[state]()
+    html = model._repr_html_()
+    assert "hidden_layer_sizes" in html
+    link = "https://skprop.readthedocs.io/en/stable/api.html#skprop.MLPSigmoidRegressor"
+    assert f'href="{link}"' in html
+    # scikit-learn from 1.9 on shows what a fit has left, every property of it.
+    left = [name for name, _ in inspect.getmembers(model) if re.fullmatch(r"[^_].*_", name)]
+    assert ("theta_" in left) == ("coefs_" in left) == (state != "unfitted")
+    if hasattr(model, "_get_fitted_attr_html") and left:
+        assert all(name in html for name in left)
+    assert "MLPSigmoidRegressor" in make_pipeline(StandardScaler(), model)._repr_html_()
 
 
 def test_set_output_and_repr():

@@ -58,10 +58,9 @@ def test_the_network_predicts_strength_far_better_than_ridge(concrete_strength):
     assert min(rmse.values()) > 3  # MPa: nobody predicts concrete better than that
 
 
-def test_the_figure_of_concrete_strength_is_where_it_says(concrete_strength):
-    printed, directory = concrete_strength
+def assert_figure_is_where_it_says(printed, directory, name):
     path = directory / re.search(r"Figure: (.+)", printed)[1]
-    assert path == directory / "figures" / "concrete_strength.png"
+    assert path == directory / "figures" / name
     png = path.read_bytes()
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
     assert png[12:16] == b"IHDR"
@@ -69,6 +68,10 @@ def test_the_figure_of_concrete_strength_is_where_it_says(concrete_strength):
     assert width == 1500
     assert height > 600
     assert len(png) > 30_000  # more than empty axes
+
+
+def test_the_figure_of_concrete_strength_is_where_it_says(concrete_strength):
+    assert_figure_is_where_it_says(*concrete_strength, "concrete_strength.png")
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +97,31 @@ def test_what_scipy_found_predicts_in_mpa(scipy_optimize):
     assert number_after("R²", scipy_optimize) > 0.6
 
 
+@pytest.fixture(scope="module")
+def second_order(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("second_order")
+    return run("second_order.py", "--output", "figures", cwd=directory), directory
+
+
+@pytest.mark.parametrize(
+    "method", ["L-BFGS-B", "trust-krylov", "trust-exact", "least_squares", "lm"]
+)
+def test_every_method_gets_close_to_a_minimum(second_order, method):
+    printed, _ = second_order
+    loss, gradient = re.search(rf"\n{method} +(\S+) +(\S+)", printed).groups()
+    assert float(loss) < 0.1 * number_after("parameters, loss", printed)
+    assert float(gradient) < 2e-3
+
+
+def test_the_figure_of_second_order_is_there(second_order):
+    printed, directory = second_order
+    path = directory / re.search(r"Figure: (.+)", printed)[1]
+    png = path.read_bytes()
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    assert int.from_bytes(png[16:20]) == 1500
+    assert len(png) > 30_000
+
+
 def test_the_grid_search_finds_a_network_that_holds_on_unseen_rows(tmp_path):
     printed = run("grid_search.py", cwd=tmp_path)
     parameters, cross_validated, held_out = re.search(
@@ -102,3 +130,16 @@ def test_the_grid_search_finds_a_network_that_holds_on_unseen_rows(tmp_path):
     assert "'alpha': 0.01" in parameters  # not the heavy penalty beside it
     assert float(cross_validated) < 8
     assert float(held_out) < 8
+
+
+def test_the_served_network_is_the_fitted_one(tmp_path):
+    pytest.importorskip("onnxruntime")
+    printed = run("onnx_serving.py", "--output", "figures", cwd=tmp_path)
+    largest = {
+        dtype: float(re.search(rf"concrete_{dtype}.onnx: .* at most (\S+) MPa", printed)[1])
+        for dtype in ("float32", "float64")
+    }
+    assert largest["float64"] < 1e-12
+    assert 1e-12 < largest["float32"] < 1e-4
+    assert number_after("specimens held out:", printed) > 0.8
+    assert_figure_is_where_it_says(printed, tmp_path, "onnx_serving.png")

@@ -20,16 +20,23 @@ from sklearn.preprocessing import PolynomialFeatures
 from threadpoolctl import threadpool_info
 
 import skprop
-from skprop import MLPObjective, MLPSigmoidRegressor, minimize_adam, minimize_lbfgs, minimize_sgd
+from skprop import (
+    MLPObjective,
+    MLPSigmoidRegressor,
+    minimize_adam,
+    minimize_lbfgs,
+    minimize_lm,
+    minimize_sgd,
+)
 from skprop.blocks import helpers
 from skprop.solvers import INTERRUPTED
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(4000, 10))
 Y = np.sin(X[:, 0]) + X[:, 1] ** 2
-SOLVERS = ("lbfgs", "sgd", "adam")
+SOLVERS = ("lbfgs", "lm", "sgd", "adam")
 each_solver = pytest.mark.parametrize("solver", SOLVERS)
-MINIMIZE = {"lbfgs": minimize_lbfgs, "sgd": minimize_sgd, "adam": minimize_adam}
+MINIMIZE = {"lbfgs": minimize_lbfgs, "lm": minimize_lm, "sgd": minimize_sgd, "adam": minimize_adam}
 
 
 def regressor(solver="lbfgs", **parameters):
@@ -55,7 +62,7 @@ def assert_consistent(model, X, Y):
     objective, theta0 = clone_of(model).make_objective(X, Y)
     assert model.loss_ == objective.loss(model.theta_)
     assert model.loss_ <= objective.loss(theta0)
-    if model.solver == "lbfgs" and model.n_iter_:
+    if model.solver in ("lbfgs", "lm") and model.n_iter_:
         assert model.loss_ == min(model.loss_curve_)
 
 

@@ -22,7 +22,7 @@ from skprop import MLPSigmoidRegressor, minimize_adam, minimize_lbfgs
 
 CONCRETE = Path(__file__).parents[1] / "examples" / "data" / "concrete.csv"
 X, Y = load_diabetes(return_X_y=True)
-BUILT_IN = ("lbfgs", "sgd", "adam")
+BUILT_IN = ("lbfgs", "lm", "sgd", "adam")
 each_solver = pytest.mark.parametrize("solver", BUILT_IN)
 stochastic = pytest.mark.parametrize("solver", ["sgd", "adam"])
 quick = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

@@ -1,6 +1,7 @@
 """Solvers: a flat objective and a starting point in, a `scipy.optimize.OptimizeResult` out."""
 
 from .lbfgs import minimize_lbfgs
+from .lm import minimize_lm
 from .progress import CALLBACK, CONVERGED, FAILED, INTERRUPTED, LIMIT
 from .stochastic import minimize_adam, minimize_sgd
 
@@ -12,5 +13,6 @@ __all__ = [
     "LIMIT",
     "minimize_adam",
     "minimize_lbfgs",
+    "minimize_lm",
     "minimize_sgd",
 ]

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,10 +11,11 @@ from ..blocks import single_threaded_blas
 from .progress import (
     CONVERGED,
     FAILED,
+    INFINITE,
     LIMIT,
     Callback,
     Progress,
-    check_range,
+    check_limits,
     floating,
 )
 
@@ -101,9 +101,7 @@ def minimize_lbfgs(
     """
     theta0 = floating(theta0)
     dtype = theta0.dtype
-    check_range(Real, 0, tol=tol, min_decay=min_decay)
-    check_range(Integral, 0, max_iter=max_iter)
-    check_range(Integral, 1, max_fun=max_fun)
+    check_limits(tol, min_decay, max_iter, max_fun)
     progress = Progress(
         n_iter_no_change,
         tol=-np.inf if validation_loss is None else tol,
@@ -191,10 +189,7 @@ def _reason(found, n_infinite, tol, max_iter, max_fun) -> tuple[int, str]:
         limit = f"max_iter={max_iter}" if found.nit >= max_iter else f"max_fun={max_fun}"
         return LIMIT, f"The limit {limit} was reached."
     if n_infinite and (found.status != CONVERGED or n_infinite == found.nfev):
-        return FAILED, (
-            "The loss or its gradient became infinite or NaN, and no lower finite loss was found: "
-            "the data are too large or alpha is too small. Scale X and y, or raise alpha."
-        )
+        return FAILED, INFINITE
     if found.status != CONVERGED:
         return FAILED, "The line search found no lower loss in this precision."
     largest = np.abs(found.jac).max(initial=0.0)

@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,11 @@ from ..compat import Interval
 
 # The status of a result, in SciPy's numbers where it has one.
 CONVERGED, LIMIT, FAILED, INTERRUPTED, CALLBACK = 0, 1, 2, 98, 99
+
+INFINITE = (
+    "The loss or its gradient became infinite or NaN, and no lower finite loss was found: "
+    "the data are too large or alpha is too small. Scale X and y, or raise alpha."
+)
 
 Callback = Callable[[OptimizeResult], object]
 
@@ -38,6 +43,13 @@ def check_range(
     for name, value in parameters.items():
         if isinstance(value, bool) or not allowed.is_satisfied_by(value):
             raise ValueError(f"{name}={value!r}; it must be {allowed}.")
+
+
+def check_limits(tol: float, min_decay: float, max_iter: int, max_fun: int) -> None:
+    """Refuse what makes no sense as a limit of a deterministic solver."""
+    check_range(Real, 0, tol=tol, min_decay=min_decay)
+    check_range(Integral, 0, max_iter=max_iter)
+    check_range(Integral, 1, max_fun=max_fun)
 
 
 class Progress:

@@ -1,0 +1,101 @@
+"""ONNX: a fitted network as a graph, by way of skl2onnx (``pip install "skprop[onnx]"``).
+
+Importing this module registers a converter, so that `skl2onnx.to_onnx` takes an
+`MLPSigmoidRegressor` alone, at the end of a `Pipeline`, or inside another estimator that skl2onnx
+can convert. `to_onnx` is skl2onnx's own, handed on for convenience.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+try:
+    from onnx.numpy_helper import from_array
+    from skl2onnx import to_onnx, update_registered_converter
+    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, guess_proto_type
+except ImportError as error:
+    raise ImportError('skprop.onnx needs skl2onnx: pip install "skprop[onnx]".') from error
+
+from .regressor import MLPSigmoidRegressor
+
+__all__ = ["to_onnx"]
+
+
+def set_output_type(operator) -> None:
+    """Declare the output: (rows, n_outputs), (rows, 1) for a single one as skl2onnx has it."""
+    model = operator.raw_operator
+    check_is_fitted(model, "theta_")
+    widths = [variable.type.shape[1] for variable in operator.inputs]
+    if None not in widths and sum(widths) != model.n_features_in_:
+        raise ValueError(
+            f"The input has {sum(widths)} features; the model was fitted with "
+            f"{model.n_features_in_}. Give to_onnx rows such as predict takes."
+        )
+    n_rows = operator.inputs[0].get_first_dimension()
+    operator.outputs[0].set_type(tensor_type(operator)([n_rows, model.n_outputs_]))
+
+
+def tensor_type(operator):
+    """float32 where all of the input is, else float64, as `predict` computes."""
+    single = all(isinstance(variable.type, FloatTensorType) for variable in operator.inputs)
+    return FloatTensorType if single else DoubleTensorType
+
+
+def convert(scope, operator, container) -> None:
+    """Add the nodes of the network, from raw features to raw targets."""
+    model = operator.raw_operator
+    proto_type = guess_proto_type(tensor_type(operator)())
+    dtype = np.float32 if tensor_type(operator) is FloatTensorType else np.float64
+
+    def node(kind: str, *inputs: str | NDArray, output: str | None = None, **attributes) -> str:
+        names = [x if isinstance(x, str) else constant(x) for x in inputs]
+        output = output or scope.get_unique_variable_name(kind.lower())
+        name = scope.get_unique_operator_name(kind)
+        container.add_node(kind, names, output, name=name, **attributes)
+        return output
+
+    def constant(values: NDArray) -> str:
+        name = scope.get_unique_variable_name("constant")
+        container.add_initializer(
+            name, None, None, from_array(np.ascontiguousarray(values, dtype), name)
+        )
+        return name
+
+    check_range(model, dtype)
+    columns = [node("Cast", x.full_name, to=proto_type) for x in operator.inputs]
+    f = columns[0] if len(columns) == 1 else node("Concat", *columns, axis=1)
+    if model.x_scaler_ is not None:
+        # μ in two parts, so that a large mean costs no digits in float32 either.
+        mean = model.x_scaler_.mean_.astype(dtype)
+        rest = model.x_scaler_.mean_ - mean
+        f = node("Sub", f, mean)
+        if rest.any():
+            f = node("Sub", f, rest)
+        f = node("Div", f, model.x_scaler_.scale_)  # (x − μ) / s
+    K = len(model.coefs_)
+    for i, (A, b) in enumerate(zip(model.coefs_, model.intercepts_, strict=True), start=1):
+        f = node("Gemm", f, A, b)  # z_i = f_{i-1} A_{i-1} + b_{i-1}
+        if i < K or model.out_activation_ == "sigmoid":
+            f = node("Sigmoid", f)  # f_i = σ(z_i)
+    if model.y_scaler_ is not None:
+        f = node("Mul", f, model.y_scaler_.scale_)
+        f = node("Add", f, model.y_scaler_.mean_)  # y = s f_K + μ
+    node("Identity", f, output=operator.outputs[0].full_name)
+
+
+def check_range(model, dtype) -> None:
+    """Refuse what float32 cannot hold."""
+    scalers = [scaler for scaler in (model.x_scaler_, model.y_scaler_) if scaler is not None]
+    held = [model.theta_, *(x for scaler in scalers for x in (scaler.mean_, scaler.scale_))]
+    largest = max(np.abs(values).max(initial=0) for values in held)
+    least = min((scaler.scale_.min(initial=1) for scaler in scalers), default=1)
+    if largest > np.finfo(dtype).max or least < np.finfo(dtype).tiny:
+        raise ValueError(
+            f"The weights and scales of the model, between {least:g} and {largest:g}, are "
+            "beyond float32. Give to_onnx rows of float64."
+        )
+
+
+update_registered_converter(
+    MLPSigmoidRegressor, "SkpropMLPSigmoidRegressor", set_output_type, convert
+)
