@@ -157,7 +157,7 @@ def test_before_the_first_evaluation_it_comes_out_and_the_previous_fit_is_whole(
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(MLPObjective, "__call__", interrupt)
+    monkeypatch.setattr(MLPObjective, "_evaluate", interrupt)
     with pytest.raises(KeyboardInterrupt):
         model.fit(*small)
     before.assert_unchanged()
@@ -210,7 +210,7 @@ def test_an_interrupt_at_any_line_leaves_a_whole_model_or_the_one_before(solver,
             copy.deepcopy(first).fit(*small)
         outcomes = {"raised": 0, "kept": 0}
         lines = range(1, whole.n_lines + 1)
-        for k in np.random.default_rng(0).choice(lines, 150, replace=False):
+        for k in np.random.default_rng(0).choice(lines, 60, replace=False):
             model = copy.deepcopy(first)
             before = Snapshot(model)
             try:
@@ -222,7 +222,7 @@ def test_an_interrupt_at_any_line_leaves_a_whole_model_or_the_one_before(solver,
             else:
                 assert_consistent(model, *small)
                 outcomes["kept"] += 1
-    assert min(outcomes.values()) > 10
+    assert min(outcomes.values()) > 3
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])

@@ -123,11 +123,12 @@ def minimize_lbfgs(
             **progress.curves(),
         )
 
-    n_evaluations, n_infinite = 0, 0
+    n_evaluations, n_infinite, last_is_finite = 0, 0, True
 
     def value_and_gradient(theta: NDArray):
-        nonlocal n_evaluations, n_infinite
+        nonlocal n_evaluations, n_infinite, last_is_finite
         n_evaluations += 1
+        last_is_finite = True
         if np.isfinite(theta).all():
             loss, gradient = objective(theta.astype(dtype))  # a copy: SciPy goes on writing into θ
             if progress.start is None:
@@ -135,12 +136,16 @@ def minimize_lbfgs(
             if math.isfinite(loss) and np.isfinite(gradient).all():
                 return loss, gradient.astype(np.float64, copy=False)
         n_infinite += 1
+        last_is_finite = False
         # The line search interpolates: from a number it steps back, from infinity nowhere.
         _, least = progress.best()
         return least + CLIFF * (abs(least) or 1.0), np.zeros(theta.shape)
 
     def each_iteration(intermediate_result: OptimizeResult) -> None:
-        if progress.record(intermediate_result.x.astype(dtype), intermediate_result.fun):
+        # A line search that gives up may take the last point it tried for the next iterate.
+        if not last_is_finite or progress.record(
+            intermediate_result.x.astype(dtype), intermediate_result.fun
+        ):
             raise StopIteration
 
     found = None
@@ -168,7 +173,9 @@ def minimize_lbfgs(
     if found is None:
         status, message = progress.status, progress.message
     else:
-        status, message = progress.conclude(*_reason(found, n_infinite, tol, max_iter, max_fun))
+        status, message = progress.conclude(
+            *_reason(found, n_infinite, last_is_finite, tol, max_iter, max_fun)
+        )
         if validation_loss is None and status != FAILED:  # after a failure x and fun may differ
             x, fun = found.x.astype(dtype), float(found.fun)
     return OptimizeResult(
@@ -183,14 +190,16 @@ def minimize_lbfgs(
     )
 
 
-def _reason(found, n_infinite, tol, max_iter, max_fun) -> tuple[int, str]:
+def _reason(found, n_infinite, last_is_finite, tol, max_iter, max_fun) -> tuple[int, str]:
     """The status and the message of what SciPy found."""
+    if not last_is_finite:
+        return FAILED, INFINITE
     if found.status == LIMIT:
         limit = f"max_iter={max_iter}" if found.nit >= max_iter else f"max_fun={max_fun}"
         return LIMIT, f"The limit {limit} was reached."
-    if n_infinite and (found.status != CONVERGED or n_infinite == found.nfev):
-        return FAILED, INFINITE
     if found.status != CONVERGED:
+        if n_infinite:
+            return FAILED, INFINITE
         return FAILED, "The line search found no lower loss in this precision."
     largest = np.abs(found.jac).max(initial=0.0)
     if largest > tol:

@@ -137,8 +137,10 @@ class Progress:
             watched = float(self.validation_loss(theta))
             self.validation_loss_curve.append(watched)
         self.n_stalled = 0 if watched < self.best_loss - self.tol else self.n_stalled + 1
-        if watched < self.best_loss:
-            self.best_loss, self.best_theta, self.best_fun = watched, theta.copy(), loss
+        # Where no watched loss was a number yet, the training loss has to decide.
+        if watched < self.best_loss or (math.isinf(self.best_loss) and loss < self.best_fun):
+            self.best_theta, self.best_fun = theta.copy(), loss
+            self.best_loss = watched if watched < self.best_loss else math.inf
         self.commit(kept)
         return self._stopped_by_callback(theta, loss, watched) or self.has_ended()
 

@@ -250,7 +250,11 @@ validation_loss, callback, state
 
     check_range(Real, 0, 1, beta_1=beta_1, beta_2=beta_2)
     check_range(Real, 0, epsilon=epsilon)
-    scratch = np.empty_like(floating(theta0) if state is None else state["theta"])
+    if state is None:
+        theta0 = floating(theta0)
+    else:
+        check_state(state, 2)
+    scratch = np.empty_like(theta0 if state is None else state["theta"])
     return _minimize(
         objective,
         theta0,
@@ -295,8 +299,7 @@ def _minimize(
             "seed": check_random_state(random_state).randint(np.iinfo(np.int32).max),
         }
     else:
-        if len(state["moments"]) != n_moments:
-            raise ValueError("state is that of another solver.")
+        check_state(state, n_moments)
         state = copy.deepcopy(state)
         # The counts go on only if what is watched is still the same, to the last bit. (A run of
         # one epoch does not count, so a stream of them is spared the evaluation.)
@@ -389,6 +392,12 @@ def _minimize(
         state=state,
         **progress.curves(),
     )
+
+
+def check_state(state: dict, n_moments: int) -> None:
+    """Refuse what is no state of the solver with so many moments."""
+    if not isinstance(state, dict) or len(state.get("moments", ())) != n_moments:
+        raise ValueError("state is that of another solver, or none.")
 
 
 def _snapshot(state: dict) -> dict:
