@@ -819,6 +819,29 @@ def network_input_gradient(
     return gradient
 
 
+def what_overflows(objective: MLPObjective, theta: NDArray) -> str:
+    """Why the loss is not finite at θ: which column or parameter is too large."""
+    X, name = objective._X, "y"
+    with np.errstate(over="ignore", invalid="ignore"):
+        if objective._penalty is not None:
+            penalty = float(np.dot(objective._penalty * theta, theta))
+            if not math.isfinite(penalty):
+                return f"alpha={objective.alpha:g} is too large for the sum of the sample weights."
+        largest = np.abs(objective._y).max(axis=0).astype(np.float64)
+        if np.isfinite(objective.n_samples * np.square(largest).sum()):
+            name, largest = "X", np.zeros(X.shape[1])
+            for rows, m in split(slice(0, X.shape[0]), objective._block_rows):
+                x = np.abs(X.read_dense(rows, m)[:, :-1]).max(axis=0)
+                largest = np.fmax(largest, np.where(np.isnan(x), np.inf, x))
+    j = int(np.argmax(largest))
+    if name == "X" and np.abs(theta).max() > largest[j]:
+        return f"theta has entries up to {np.abs(theta).max():.3g}."
+    return (
+        f"column {j} of {name} reaches {largest[j]:.3g} in the units the network works in, "
+        f"which overflows {objective.dtype}. Rescale it."
+    )
+
+
 def take(a: NDArray, rows: RowIndex, out: NDArray) -> NDArray:
     """Rows of a C-contiguous array: a view of a slice, others gathered in ``out``."""
     if isinstance(rows, slice):

@@ -14,7 +14,7 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -27,11 +27,13 @@ from .objective import (
     checked_weights,
     network_input_gradient,
     network_output,
+    what_overflows,
 )
 from .rows import Rows
 from .scaling import fit_range_scaler, fit_scaler
 from .solvers import (
     CALLBACK,
+    INTERRUPTED,
     LIMIT,
     minimize_adam,
     minimize_lbfgs,
@@ -372,7 +374,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             with fit_task(self, X, y, sample_weight) as report:
                 objective, theta0, held_out = self._prepare(X, y, sample_weight, warm, validation)
                 self._solve(objective, theta0, held_out, report)
-        return self
+            return self
 
     @available_if(_is_incremental)
     def partial_fit(self, X, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
@@ -404,7 +406,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             warm = hasattr(self, "theta_")
             objective, theta0, _ = self._prepare(X, y, sample_weight, warm)
             self._solve(objective, theta0, None, one_epoch=True)
-        return self
+            return self
 
     def make_objective(
         self, X, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -482,11 +484,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             check_is_fitted(self, "theta_")
             fitted = {k: v for k, v in vars(self).items() if k in INPUT_ATTRIBUTES}
         theta = checked_theta(theta, Layout(fitted["_sizes"]), fitted["_dtype"]).copy()
-        self._forget()
-        vars(self).update(fitted)
-        self.theta_ = theta
-        self.message_ = "theta was given to set_theta."
-        return self
+        with self._unchanged_on_error():
+            self._forget()
+            vars(self).update(fitted)
+            self.theta_ = theta
+            self.message_ = "theta was given to set_theta."
+            return self
 
     # ---- the fitted model ----------------------------------------------------------------
 
@@ -522,13 +525,15 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         NotFittedError
             Before `fit`.
         ValueError
-            If the number or the names of the features are not those of the fit.
+            If the number or the names of the features are not those of the fit, or a row is so far
+            from those of the fit that its prediction overflows.
         """
         rows = self._checked_rows(X)
         y = network_output(Layout(self._sizes), self.theta_, rows, self.out_activation_)
         if self.y_scaler_ is not None:
             with np.errstate(over="ignore", invalid="ignore"):
                 y = (y * self.y_scaler_.scale_ + self.y_scaler_.mean_).astype(self._dtype)
+        self._check_finite(y)
         return y[:, 0] if self._single_output else y
 
     def predict_gradient(self, X) -> NDArray:
@@ -566,7 +571,18 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         if self.y_scaler_ is not None:
             with np.errstate(over="ignore", invalid="ignore"):
                 gradient = (gradient * self.y_scaler_.scale_[:, None]).astype(self._dtype)
+        self._check_finite(gradient)
         return gradient[:, 0] if self._single_output else gradient
+
+    def _check_finite(self, y: NDArray) -> None:
+        """Refuse rows so far from the training data that what was computed there overflowed."""
+        finite = np.isfinite(y)
+        if not finite.all():
+            row = int(np.argmin(finite.all(axis=tuple(range(1, y.ndim)))))
+            raise ValueError(
+                f"Row {row} of X is so far from the rows of the fit that its prediction "
+                f"overflows {self._dtype}. Is it in the same units?"
+            )
 
     def _checked_rows(self, X) -> Rows:
         """The rows at which to predict, to be read in standard units."""
@@ -633,9 +649,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         """Validate rows as scikit-learn does, and leave out those of zero weight."""
         if issparse(y):
             raise TypeError(f"y{suffix} is sparse; only X may be. Use y{suffix}.toarray().")
-        X, y = validate_data(
-            self, X, y, reset=reset, accept_sparse="csr", dtype=FLOATS, multi_output=True
-        )
+        if suffix:
+            X, y = self._checked_held_out(X, y)
+        else:
+            X, y = validate_data(
+                self, X, y, reset=reset, accept_sparse="csr", dtype=FLOATS, multi_output=True
+            )
         if y.dtype.kind not in "biuf":
             try:
                 y = y.astype(np.float64) if y.dtype.kind == "O" else None
@@ -659,6 +678,19 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         weight = checked_weights(sample_weight, len(y), f"sample_weight{suffix}")
         data = Data(Rows(X), y, weight)
         return data if weight.all() else data.take(np.flatnonzero(weight))
+
+    def _checked_held_out(self, X, y):
+        """The same checks as of X and y, with the names of X_val and y_val in what is raised."""
+        x = check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X_val")
+        if x.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X_val has {x.shape[1]} features, not {self.n_features_in_} features."
+            )
+        validate_data(self, X, reset=False, skip_check_array=True)  # the names of the features
+        y = check_array(y, dtype=None, ensure_2d=False, input_name="y_val")
+        if len(y) != x.shape[0]:
+            raise ValueError(f"X_val has {x.shape[0]} rows, y_val has {len(y)}.")
+        return x, y
 
     # ---- the steps of a fit --------------------------------------------------------------
 
@@ -769,7 +801,11 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     def _solve(self, objective, theta0, held_out, report=None, *, one_epoch: bool = False) -> None:
         """Run the solver, which may ``report`` its iterations, and keep what it found."""
         if callable(self.solver):
-            self._keep(self.solver(objective, theta0.copy()), objective)
+            result = self.solver(objective, theta0.copy())
+            if not getattr(result, "success", True):
+                message = getattr(result, "message", "")
+                warnings.warn(f"solver: {message}", ConvergenceWarning, stacklevel=3)
+            self._keep(result, objective)
             return
         minimizer, names = SOLVERS[self.solver]
         options = {name: getattr(self, name) for name in names}
@@ -793,10 +829,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         if callbacks:
             options["callback"] = _each(callbacks, n_before=self.n_iter_ if resumed else 0)
         result = minimizer(objective, theta0, **options)
+        if result.status == INTERRUPTED and (one_epoch or not np.isfinite(result.fun)):
+            raise KeyboardInterrupt  # a pass is made whole or not at all
         if not np.isfinite(result.fun):
             raise ValueError(
-                f"The loss is not finite even where the fit starts: X, y, sample_weight or "
-                f"alpha={self.alpha:g} is too large or too small for {self._dtype}."
+                "The loss is not finite even where the fit starts: "
+                f"{what_overflows(objective, theta0)}"
             )
         # Before anything is kept: where warnings are errors, this one undoes the fit.
         as_asked = result.status == CALLBACK or (one_epoch and result.status == LIMIT)
@@ -828,8 +866,9 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         curve, validation_curve, earlier_scores = [], [], []
         if resumed:
             n_iter, n_visited = self.n_iter_ + n_iter, self.t_ + n_visited
-            curve, validation_curve = self.loss_curve_, self.validation_loss_curve_ or []
-            earlier_scores = self.validation_scores_ or []
+            curve = list(self.loss_curve_)  # new lists: the old ones stay, if this is undone
+            validation_curve = list(self.validation_loss_curve_ or [])
+            earlier_scores = list(self.validation_scores_ or [])
         scores = []
         if held_out is not None:
             baseline = held_out.loss_of_mean()
@@ -875,8 +914,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__ = before  # a single step, so that a second Ctrl-C cannot halve it
             raise
 
 

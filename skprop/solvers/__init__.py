@@ -2,13 +2,14 @@
 
 from .lbfgs import minimize_lbfgs
 from .lm import minimize_lm
-from .progress import CALLBACK, CONVERGED, FAILED, LIMIT
+from .progress import CALLBACK, CONVERGED, FAILED, INTERRUPTED, LIMIT
 from .stochastic import minimize_adam, minimize_sgd
 
 __all__ = [
     "CALLBACK",
     "CONVERGED",
     "FAILED",
+    "INTERRUPTED",
     "LIMIT",
     "minimize_adam",
     "minimize_lbfgs",

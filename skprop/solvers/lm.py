@@ -9,7 +9,17 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.optimize import OptimizeResult
 
 from ..blocks import single_threaded_blas
-from .progress import CONVERGED, FAILED, LIMIT, Callback, Progress, floating
+from .progress import (
+    CONVERGED,
+    FAILED,
+    INFINITE,
+    INTERRUPTED,
+    LIMIT,
+    Callback,
+    Progress,
+    check_limits,
+    floating,
+)
 
 INITIAL_DAMPING = 1e-2  # Nielsen's τ
 
@@ -82,6 +92,7 @@ def minimize_lm(
     (True, True)
     """
     theta = floating(theta0)
+    check_limits(tol, min_decay, max_iter, max_fun)
     progress = Progress(
         n_iter_no_change,
         tol=-np.inf if validation_loss is None else tol,
@@ -90,44 +101,50 @@ def minimize_lm(
         validation_loss=validation_loss,
         callback=callback,
     )
-    with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas:
-        loss, nfev, njev = objective.loss(theta), 1, 0
-        progress.has_ended()  # by what came before
-        damping, growth, JtJ, message = None, 2.0, None, None
-        while progress.status is None:
-            if JtJ is None:
-                _, g, JtJ = objective.normal_equations(theta)
-                njev += 1
-                largest, diagonal = np.abs(g).max(initial=0.0), JtJ.diagonal().max(initial=0.0)
-                damping = INITIAL_DAMPING * diagonal if damping is None else damping
-            status, message = _reason_to_stop(
-                loss, largest, diagonal, len(progress.loss_curve), nfev, tol, max_iter, max_fun
-            )
-            if status is not None:
-                break
-            # A smaller damping would change nothing.
-            damping = max(damping, np.finfo(np.float64).eps * diagonal)
-            h = _damped_step(JtJ, g, damping)
-            if h is not None:
-                trial = theta + h.astype(theta.dtype)
-                trial_loss = objective.loss(trial) if np.isfinite(trial).all() else math.inf
-                nfev += 1
-                promised = 0.5 * float(h @ (damping * h - g))
-                if trial_loss < loss:
-                    gain = min((loss - trial_loss) / promised, 1.0)
-                    damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)  # μ ← μ max(⅓, 1 − (2 ρ − 1)³)
-                    theta, loss, growth, JtJ = trial, trial_loss, 2.0, None
-                    progress.record(theta, loss)
-                    continue
-                if promised <= np.finfo(theta.dtype).eps * loss:
-                    status, message = CONVERGED, "The loss no longer changes in this precision."
+    nfev, njev, status, message = 0, 0, None, None
+    try:
+        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas:
+            loss, nfev = objective.loss(theta), 1
+            progress.begin(theta, loss)
+            progress.has_ended()  # by what came before
+            damping, growth, JtJ = None, 2.0, None
+            while progress.status is None:
+                if JtJ is None:
+                    _, g, JtJ = objective.normal_equations(theta)
+                    njev += 1
+                    largest, diagonal = np.abs(g).max(initial=0.0), JtJ.diagonal().max(initial=0.0)
+                    damping = INITIAL_DAMPING * diagonal if damping is None else damping
+                status, message = _reason_to_stop(
+                    loss, largest, diagonal, len(progress.loss_curve), nfev, tol, max_iter, max_fun
+                )
+                if status is not None:
                     break
-            damping *= growth
-            growth *= 2  # μ ← μ ν, ν ← 2 ν
-    if progress.status is not None:
-        status, message = progress.status, progress.message
-    if validation_loss is not None and progress.best_theta is not None:
-        theta, loss = progress.best_theta, progress.loss_curve[progress.best_iteration]
+                # A smaller damping would change nothing.
+                damping = max(damping, np.finfo(np.float64).eps * diagonal)
+                h = _damped_step(JtJ, g, damping)
+                if h is not None:
+                    trial = theta + h.astype(theta.dtype)
+                    trial_loss = objective.loss(trial) if np.isfinite(trial).all() else math.inf
+                    nfev += 1
+                    promised = 0.5 * float(h @ (damping * h - g))
+                    if trial_loss < loss:
+                        gain = min((loss - trial_loss) / promised, 1.0)
+                        # μ ← μ max(⅓, 1 − (2 ρ − 1)³)
+                        damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
+                        theta, loss, growth, JtJ = trial, trial_loss, 2.0, None
+                        progress.record(theta, loss)
+                        continue
+                    if promised <= np.finfo(theta.dtype).eps * loss:
+                        status, message = CONVERGED, "The loss no longer changes in this precision."
+                        break
+                damping *= growth
+                growth *= 2  # μ ← μ ν, ν ← 2 ν
+    except KeyboardInterrupt:
+        if not progress.interrupted():
+            raise
+    status, message = progress.conclude(status, message)
+    if validation_loss is not None or status in (FAILED, INTERRUPTED):
+        theta, loss = progress.best()
     return OptimizeResult(
         x=theta.copy(),
         fun=loss,
@@ -146,7 +163,7 @@ def _reason_to_stop(loss, largest, diagonal, nit, nfev, tol, max_iter, max_fun):
     if nit >= max_iter:
         return LIMIT, f"The limit max_iter={max_iter} was reached."
     if not math.isfinite(loss + largest + diagonal):
-        return FAILED, "The loss or its gradient became infinite or NaN."
+        return FAILED, INFINITE
     if largest <= tol:
         within = f"is within tol={tol:g}."
         return CONVERGED, f"The largest entry of the gradient, {largest:.1e}, {within}"
