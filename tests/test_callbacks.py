@@ -202,7 +202,8 @@ def test_a_solver_of_the_callers_own_is_one_task():
         return minimize(objective, theta0, jac=True, method="CG", options={"maxiter": 3})
 
     recorder = Recorder()
-    model = regressor(solver=solver).set_callbacks(recorder).fit(X, Y)
+    with pytest.warns(ConvergenceWarning, match="Maximum number of iterations"):
+        model = regressor(solver=solver).set_callbacks(recorder).fit(X, Y)
     assert [note[0] for note in recorder.notes] == ["setup", "begin", "end", "teardown"]
     assert recorder.notes[0][3] == {"max_subtasks": 0}
     (at_the_end,) = recorder.of("end", "fit")
