@@ -35,7 +35,7 @@ def quick(tmp_path_factory):
         directory = tmp_path_factory.mktemp(name)
         command = [sys.executable, "-X", "utf8", "-W", "error", "-c", DRAWN]
         command += [EXAMPLES / f"{name}.py", "--quick"]
-        if name in ("concrete_strength", "onnx_serving"):
+        if name in ("concrete_strength", "onnx_serving", "second_order"):
             command += ["--output", "figures"]
         done = subprocess.run(
             command, cwd=directory, capture_output=True, text=True, encoding="utf-8"
@@ -72,7 +72,7 @@ def test_every_example_ends_in_a_picture(quick, name):
     assert min(picture_size(directory / "picture.png")) > 150
 
 
-@pytest.mark.parametrize("name", ["concrete_strength", "onnx_serving"])
+@pytest.mark.parametrize("name", ["concrete_strength", "onnx_serving", "second_order"])
 def test_the_figure_is_where_it_says(quick, name):
     printed, directory = quick(name)
     path = directory / re.search(r"Figure: (.+)", printed)[1]
@@ -128,6 +128,16 @@ def test_on_noisy_rows_it_pays_to_stop(quick):
     rmse = dict(re.findall(r"diabetes, ([a-z ]+?) *: .* test RMSE (\S+)", printed))
     assert float(rmse["to the end"]) > 1.05 * float(rmse["by default"])
     assert float(rmse["to the end"]) > 1.05 * float(rmse["early stopping"])
+
+
+@pytest.mark.parametrize(
+    "method", ["L-BFGS-B", "trust-krylov", "trust-exact", "least_squares", "lm"]
+)
+def test_every_method_gets_close_to_a_minimum(quick, method):
+    printed, _ = quick("second_order")
+    loss, gradient = re.search(rf"\n{method} +(\S+) +(\S+)", printed).groups()
+    assert float(loss) < 0.1 * number_after("parameters, loss", printed)
+    assert float(gradient) < 2e-3
 
 
 def test_the_grid_search_finds_a_network_that_holds_on_unseen_rows(quick):

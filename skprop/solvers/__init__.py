@@ -1,15 +1,18 @@
 """Solvers: a flat objective and a starting point in, a `scipy.optimize.OptimizeResult` out."""
 
 from .lbfgs import minimize_lbfgs
-from .progress import CALLBACK, CONVERGED, FAILED, LIMIT
+from .lm import minimize_lm
+from .progress import CALLBACK, CONVERGED, FAILED, INTERRUPTED, LIMIT
 from .stochastic import minimize_adam, minimize_sgd
 
 __all__ = [
     "CALLBACK",
     "CONVERGED",
     "FAILED",
+    "INTERRUPTED",
     "LIMIT",
     "minimize_adam",
     "minimize_lbfgs",
+    "minimize_lm",
     "minimize_sgd",
 ]
