@@ -67,7 +67,7 @@ html_theme_options = {
     "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],
     "header_links_before_dropdown": 7,
-    "navigation_with_keys": False,
+    "show_toc_level": 3,
 }
 html_static_path = ["_static"]
 html_css_files = ["skprop.css"]
@@ -79,7 +79,8 @@ def mathml(node, *, block):
     """A formula as MathML, which browsers show without a script and without a network."""
     # Markdown on the web eats \\ and so the pages write \cr.
     tex = node.astext().replace(r"\cr", r"\\").replace(r"\dots", r"\ldots")
-    return tex2mathml(tex, as_block=block)
+    # Of a pair of bars only the left one would grow with what stands beside it.
+    return tex2mathml(tex, as_block=block).replace(">‖<", ' stretchy="false">‖<')
 
 
 def visit_inline(translator, node):
@@ -88,7 +89,7 @@ def visit_inline(translator, node):
 
 
 def visit_block(translator, node):
-    translator.body.append(f'<div class="math">{mathml(node, block=True)}</div>')
+    translator.body.append(f'<div class="formula">{mathml(node, block=True)}</div>')
     raise nodes.SkipNode
 
 

@@ -58,10 +58,10 @@ for name, (X, y) in data.items():
 # The curves
 # ----------
 #
-# The training loss falls for ever. On diabetes the validation loss, dashed, turns upwards after
-# a few iterations; on concrete it falls for much longer. By default the fit sees no held-out
-# rows: the training loss of diabetes simply falls too slowly, for so few rows, to be anything
-# but noise.
+# The training loss falls for ever. On diabetes the validation loss, dashed, turns upwards after a
+# few iterations; on concrete it falls for much longer, and going on to the end even pays a little.
+# By default the fit sees no held-out rows: the training loss of diabetes simply falls too slowly,
+# for so few rows, to be anything but noise.
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
 for ax, name in zip(axes, data, strict=True):

@@ -39,7 +39,8 @@ PartialDependenceDisplay.from_estimator(
     subsample=20 if QUICK else 100, grid_resolution=10 if QUICK else 50, random_state=0, ax=axes,
     ice_lines_kw={"color": "C0", "alpha": 0.15}, pd_line_kw={"color": "C1", "linewidth": 3},
 )  # fmt: skip
-axes[0].set_ylabel("Strength (MPa)")
+for ax, label in zip(plt.gcf().axes, ("Strength (MPa)", None, None), strict=False):
+    ax.set_ylabel(label)
 plt.show()
 
 # %%
