@@ -23,6 +23,7 @@ from .compat import CallbackSupportMixin, Interval, InvalidParameterError, StrOp
 from .layout import Layout, checked_theta, hidden_sizes
 from .objective import (
     FLOATS,
+    QUIET,
     MLPObjective,
     checked_weights,
     network_input_gradient,
@@ -580,10 +581,11 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         if not finite.all():
             row = int(np.argmin(finite.all(axis=tuple(range(1, y.ndim)))))
             raise ValueError(
-                f"Row {row} of X is so far from the rows of the fit that its prediction "
-                f"overflows {self._dtype}. Is it in the same units?"
+                f"The prediction for row {row} of X overflows {self._dtype}: is X in the units of "
+                "the fit, and did that converge?"
             )
 
+    @QUIET
     def _checked_rows(self, X) -> Rows:
         """The rows at which to predict, to be read in standard units."""
         check_is_fitted(self, "theta_")
@@ -645,6 +647,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             )
         return X_val, y_val, sample_weight_val
 
+    @QUIET
     def _checked_data(self, X, y, sample_weight, *, reset: bool, suffix: str = "") -> Data:
         """Validate rows as scikit-learn does, and leave out those of zero weight."""
         if issparse(y):
