@@ -74,8 +74,8 @@ class Progress:
         self.message: str | None = None
         self._recent = deque(earlier_losses, maxlen=n_iter_no_change + 1)
 
-    def record(self, theta: NDArray, loss: float) -> bool:
-        """Take note of one iteration; whether it was the last."""
+    def record(self, theta: NDArray, loss: float, **details: float) -> bool:
+        """Take note of one iteration, for the callback in detail; whether it was the last."""
         watched = loss = float(loss)
         self.loss_curve.append(loss)
         self._recent.append(loss)
@@ -86,7 +86,7 @@ class Progress:
         if watched < self.best_loss:
             self.best_loss, self.best_theta = watched, theta.copy()
             self.best_iteration = len(self.loss_curve) - 1
-        return self._stopped_by_callback(theta, loss, watched) or self.has_ended()
+        return self._stopped_by_callback(theta, loss, watched, details) or self.has_ended()
 
     def has_ended(self) -> bool:
         """Whether a rule ends the run."""
@@ -117,10 +117,10 @@ class Progress:
         first, last = self._recent[0], self._recent[-1]
         return math.log(first / last) / self.n_iter_no_change if 0 < last <= first else math.inf
 
-    def _stopped_by_callback(self, theta, loss, watched) -> bool:
+    def _stopped_by_callback(self, theta, loss, watched, details) -> bool:
         if self.callback is None:
             return False
-        iteration = OptimizeResult(x=theta.copy(), fun=loss, nit=len(self.loss_curve))
+        iteration = OptimizeResult(x=theta.copy(), fun=loss, nit=len(self.loss_curve), **details)
         if self.validation_loss is not None:
             iteration.validation_loss = watched
         try:
