@@ -11,16 +11,16 @@ so α_i is the α of the loss, and one factorisation of H serves every formula b
 References
 ----------
 D. J. C. MacKay, "A practical Bayesian framework for backpropagation networks", Neural Computation
-4 (1992), 448-472; "Bayesian interpolation", ibid. 415-447 (its equations are cited as BI).
-F. D. Foresee and M. T. Hagan, "Gauss-Newton approximation to Bayesian learning", ICNN 1997,
-1930-1935 (cited as FH). In both α_i/σ² is α and 1/σ² is β.
+4 (1992), 448-472. F. D. Foresee and M. T. Hagan, "Gauss-Newton approximation to Bayesian
+learning", ICNN 1997, 1930-1935. The equations are cited as C. M. Bishop has them in "Pattern
+Recognition and Machine Learning" (PRML), 2006, section 5.7; its α is α_i/σ² here, its β is 1/σ².
 """
 
 import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from scipy.linalg import LinAlgError, lapack
 
 # The data say little of some biases, of a unit without effect nothing. A flat prior then has no
@@ -34,18 +34,31 @@ class Evidence(NamedTuple):
     """What `evidence` finds at one θ."""
 
     factor: NDArray  # L, lower, of H = L Lᵀ
+    noise: float  # σ²
     gamma: NDArray  # γ_i, the effective number of parameters of each group
     n_effective: float  # γ, with those of the flat parameters
     log_evidence: float
 
 
-def precision(G: NDArray, groups: list[NDArray], alpha: NDArray) -> NDArray:
-    """The diagonal matrix that H adds to G = Σ w ∇f ∇fᵀ, as a vector."""
-    flat = np.ones(len(G), bool)
-    p = np.zeros(len(G))
-    for index, value in zip(groups, alpha, strict=True):
-        p[index], flat[index] = value, False
+def least_alpha(G: NDArray, dtype: DTypeLike) -> float:
+    """A smaller penalty is within the rounding of G, computed in ``dtype``."""
+    share = max(10 * np.finfo(dtype).eps, len(G) * np.finfo(np.float64).eps)
+    return share * max(G.diagonal().max(initial=0.0), np.finfo(dtype).tiny)
+
+
+def precision(G: NDArray, groups: list[NDArray], alpha: NDArray) -> tuple[NDArray, NDArray]:
+    """What H adds to the diagonal of G = Σ w ∇f ∇fᵀ, and which parameters are flat."""
+    p = spread(groups, alpha, len(G))
+    flat = p == 0
     p[flat] = FLAT * np.mean(G.diagonal()[flat]) if flat.any() else 0.0
+    return p, flat
+
+
+def spread(groups: list[NDArray], alpha: NDArray, n_params: int) -> NDArray:
+    """α_i at the parameters of group i, 0 elsewhere."""
+    p = np.zeros(n_params)
+    for index, value in zip(groups, alpha, strict=True):
+        p[index] = value
     return p
 
 
@@ -66,9 +79,9 @@ def evidence(
     n_observations: float,
     groups: list[NDArray],
     alpha: NDArray,
-    noise: float,
+    noise: float | None = None,
 ) -> Evidence:
-    """The evidence for α and σ², and what of it the next α and σ² need.
+    """The posterior at θ, γ, and the evidence for α and σ².
 
     Parameters
     ----------
@@ -82,43 +95,46 @@ def evidence(
     groups : list of int ndarray
         Where in θ the parameters of each α_i are.
     alpha : ndarray of shape (len(groups),)
-    noise : float
-        σ².
+        A group of α_i = 0 has a flat prior.
+    noise : float, optional
+        σ²; by default the one that is most probable.
 
     Raises
     ------
     LinAlgError
         Where rounding leaves H indefinite.
     """
-    p = precision(G, groups, alpha)
+    p, flat = precision(G, groups, alpha)
+    p = np.maximum(p, least_alpha(G, theta.dtype))
     L = factorised(G, p)
-    inverse, _ = lapack.dtrtri(L, lower=1)  # H⁻¹ = L⁻ᵀ L⁻¹
-    variances = np.einsum("ij,ij->j", inverse, inverse)  # diag H⁻¹
+    inverse, _ = lapack.dtrtri(L, lower=1)
+    variances = np.einsum("ij,ij->j", inverse, inverse)  # diag H⁻¹, as H⁻¹ = L⁻ᵀ L⁻¹
     sizes = np.array([len(index) for index in groups])
     traces = np.array([variances[index].sum() for index in groups])
-    gamma = sizes - alpha * traces  # γ_i = n_i − α_i tr_i H⁻¹ (BI 4.9, FH 6)
-    n_flat = len(theta) - sizes.sum()
-    n_effective = len(theta) - float(p @ variances)
-    log_det = 2 * float(np.log(L.diagonal()).sum())
-    penalty = float(alpha @ [theta[index] @ theta[index] for index in groups])
-    # ½ [Σ n_i ln α_i − ln |H| − (Σ w r² + Σ α_i ‖A_i‖²)/σ² − (N − n_flat) ln 2πσ²]  (BI 4.8)
+    gamma = sizes - alpha * traces  # γ_i = n_i − α_i tr_i H⁻¹ (PRML 5.179)
+    n_effective = len(theta) - float(p @ variances)  # γ
+    if noise is None:
+        noise = noise_variance(squares, n_observations, n_effective)
+    energy = squares + float(spread(groups, alpha, len(theta)) @ theta**2)
+    # ½ [Σ n_i ln α_i − ln |H| − (Σ w r² + Σ α_i ‖A_i‖²)/σ² − (N − n_flat) ln 2πσ²]  (PRML 5.175)
     log_evidence = 0.5 * (
-        float(sizes @ np.log(alpha))
-        - log_det
-        - (squares + penalty) / noise
-        - (n_observations - n_flat) * math.log(2 * math.pi * noise)
+        float(np.log(p[~flat]).sum())
+        - 2 * float(np.log(L.diagonal()).sum())
+        - (energy / noise if energy > 0 else 0.0)
+        - (n_observations - flat.sum())
+        * (math.log(2 * math.pi * noise) if noise > 0 else -math.inf)
     )
-    return Evidence(L, gamma, n_effective, log_evidence)
+    return Evidence(L, noise, gamma, n_effective, log_evidence)
 
 
 def noise_variance(squares: float, n_observations: float, n_effective: float) -> float:
     """The σ² of greatest evidence, at a given γ."""
     freedom = max(n_observations - n_effective, LEAST_FREEDOM * n_observations)
-    return squares / freedom  # σ² = Σ w r² / (N − γ)  (BI 4.10, FH 7)
+    return squares / freedom  # σ² = Σ w r² / (N − γ)  (PRML 5.180)
 
 
 def alphas(theta: NDArray, groups: list[NDArray], gamma: NDArray, noise: float) -> NDArray:
     """The α_i of greatest evidence, at given γ_i and σ²."""
     norms = np.array([theta[index] @ theta[index] for index in groups])
     with np.errstate(divide="ignore", invalid="ignore"):
-        return noise * gamma / norms  # α_i / σ² = γ_i / ‖A_i‖²  (BI 4.9, FH 7)
+        return noise * gamma / norms  # α_i / σ² = γ_i / ‖A_i‖²  (PRML 5.178)

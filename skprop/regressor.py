@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .callbacks import fit_task
 from .compat import CallbackSupportMixin, Interval, InvalidParameterError, StrOptions
+from .evidence import Evidence
 from .layout import Layout, checked_theta, hidden_sizes
 from .objective import (
     FLOATS,
@@ -28,9 +29,17 @@ from .objective import (
     network_input_gradient,
     network_output,
 )
+from .posterior import affordable, laplace, model_variance, require_dense, weight_groups
 from .rows import Rows
 from .scaling import fit_range_scaler, fit_scaler
-from .solvers import CALLBACK, LIMIT, minimize_adam, minimize_lbfgs, minimize_sgd
+from .solvers import (
+    CALLBACK,
+    LIMIT,
+    minimize_adam,
+    minimize_evidence,
+    minimize_lbfgs,
+    minimize_sgd,
+)
 
 # An L-BFGS iteration opens about one new direction, as one more parameter would. It must
 # raise the Gaussian log-likelihood, -N/2 ln(loss) with N = n_samples × n_outputs, by this
@@ -42,6 +51,7 @@ COMMON = ("tol", "n_iter_no_change", "max_iter")
 STOCHASTIC = (*COMMON, "batch_size", "learning_rate_init", "shuffle")
 SOLVERS = {  # the function of each, and the parameters handed on to it
     "lbfgs": (minimize_lbfgs, (*COMMON, "max_fun")),
+    "evidence": (minimize_evidence, (*COMMON, "max_fun")),
     "sgd": (
         minimize_sgd,
         (*STOCHASTIC, "learning_rate", "power_t", "momentum", "nesterovs_momentum"),
@@ -57,6 +67,12 @@ INPUT_ATTRIBUTES = (
 
 PRIVATE_ATTRIBUTES = (
     "_sizes", "_dtype", "_single_output", "_seed", "_solver_state", "_prepared",
+    "_factor", "_noise",
+)  # fmt: skip
+
+# What the evidence finds and `fit_posterior` replaces.
+POSTERIOR_ATTRIBUTES = (
+    "noise_variance_", "effective_n_parameters_", "log_evidence_", "_factor", "_noise",
 )  # fmt: skip
 
 
@@ -107,9 +123,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         mini-batches. A callable is given ``(objective, theta0)``, an `MLPObjective` and a
         starting point, and returns an object whose ``x`` is the θ it found, such as a
         `scipy.optimize.OptimizeResult`.
-    alpha : float, default=1e-4
+    alpha : float, sequence of K floats or "evidence", default=1e-4
         Strength α of the L2 penalty on the weights (not on the biases), in standardised
-        units; it means what it means in `Ridge`.
+        units; it means what it means in `Ridge`. A sequence has one for the weights of each layer.
+        "evidence" finds these, and the noise, from the data by MacKay's evidence framework, with
+        Levenberg–Marquardt steps: for ``solver="lbfgs"`` (the default) and "lm", without early
+        stopping. It takes O(n P²) operations an iteration and two matrices of P × P numbers.
     batch_size : int or "auto", default="auto"
         Rows of a mini-batch of "sgd" and "adam"; "auto" is min(200, n_samples).
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
@@ -155,6 +174,8 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         Over so many iterations or epochs a lack of progress is judged.
     max_fun : int, default=15000
         The most evaluations of "lbfgs".
+    n_members : int, default=1
+        Networks fitted from independent starts, side by side; their predictions are averaged.
     standardize : bool, default=True
         Whether to standardise X and y inside, with the sample weights. A later `fit` does it
         anew, ``warm_start`` and `partial_fit` keep what the first call found.
@@ -202,6 +223,16 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         The activation of the last layer.
     x_scaler_, y_scaler_ : StandardScaler or None
         How X and y were standardised; None with ``standardize=False``.
+    alpha_ : ndarray of shape (K,)
+        With ``alpha="evidence"``, the α of each layer's weights.
+    noise_variance_ : float or ndarray of shape (n_outputs,)
+        Variance σ² of the noise of a row of weight 1, in the units of y squared; a float where y
+        was one-dimensional. This and the next two wherever ``predict(X, return_std=True)`` works.
+    effective_n_parameters_ : float
+        γ, the number of parameters that the data determine.
+    log_evidence_ : float
+        Log marginal likelihood of the standardised targets, in the Gaussian approximation around
+        ``theta_``; -inf where a layer has α = 0. It compares fits to the same data.
 
     Notes
     -----
@@ -238,7 +269,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "output_activation": [StrOptions({"identity", "sigmoid"})],
         "solver": [StrOptions({"lbfgs", "sgd", "adam"}), callable],
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"evidence"}), "array-like"],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
@@ -258,6 +289,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "n_members": [Interval(Integral, 1, None, closed="left")],
         "standardize": ["boolean"],
     }
 
@@ -267,7 +299,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         *,
         output_activation: str = "identity",
         solver: str | Callable = "lbfgs",
-        alpha: float = 1e-4,
+        alpha: float | Sequence[float] | str = 1e-4,
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
         learning_rate_init: float = 0.01,
@@ -287,6 +319,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         epsilon: float = 1e-8,
         n_iter_no_change: int = 25,
         max_fun: int = 15000,
+        n_members: int = 1,
         standardize: bool = True,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -312,6 +345,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.n_members = n_members
         self.standardize = standardize
 
     # ---- fitting -----------------------------------------------------------------------
@@ -439,6 +473,11 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
                 "make_objective with early_stopping=True: early stopping belongs to the built-in "
                 "solvers. Set early_stopping=False, and hold rows out yourself."
             )
+        if self._by_evidence():
+            raise ValueError(
+                "make_objective with alpha='evidence', under which the penalty changes as the fit "
+                "goes on. Give alpha a number, or the alpha_ of a fit."
+            )
         self._check_parameters()
         other = copy.copy(self)
         warm = self.warm_start and hasattr(self, "theta_")
@@ -496,31 +535,111 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
         return Layout(self._sizes).views(self.theta_)
 
-    def predict(self, X) -> NDArray:
+    def predict(self, X, return_std: bool = False) -> NDArray | tuple[NDArray, NDArray]:
         """Predict the targets of the rows of X.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        return_std : bool, default=False
+            Whether to return a standard deviation for each prediction too: that of the noise and
+            of the parameters, from the linearised Laplace posterior.
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             In the shape in which y was given to `fit`, in the precision of the fit.
+        std : ndarray of the same shape
+            With ``return_std``: of a target of weight 1, in the units of y.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         ValueError
-            If the number or the names of the features are not those of the fit.
+            If the number or the names of the features are not those of the fit; with
+            ``return_std``, where `fit_posterior` has to be called first.
+
+        References
+        ----------
+        D. J. C. MacKay, "A practical Bayesian framework for backpropagation networks", Neural
+        Computation 4 (1992), 448-472.
         """
         rows = self._checked_rows(X)
-        y = network_output(Layout(self._sizes), self.theta_, rows, self.out_activation_)
-        if self.y_scaler_ is not None:
-            with np.errstate(over="ignore", invalid="ignore"):
+        layout, variances = Layout(self._sizes), []
+        if return_std and not hasattr(self, "_factor"):
+            raise ValueError(
+                f"return_std=True needs the posterior of the {layout.n_params} parameters, which "
+                "fit did not compute by itself. Call fit_posterior(X, y) with the training data."
+            )
+        outputs = [
+            network_output(layout, theta, rows, self.out_activation_)
+            for theta in self._of_members("theta_")
+        ]
+        y = outputs[0] if len(outputs) == 1 else np.mean(outputs, axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.y_scaler_ is not None:
                 y = (y * self.y_scaler_.scale_ + self.y_scaler_.mean_).astype(self._dtype)
-        return y[:, 0] if self._single_output else y
+            y = y[:, 0] if self._single_output else y
+            if not return_std:
+                return y
+            for theta, factor, noise in zip(
+                *map(self._of_members, ("theta_", "_factor", "_noise")), strict=True
+            ):
+                g = model_variance(layout, theta, rows, self.out_activation_, factor)
+                variances.append(noise * (1 + g))  # σ² (1 + gᵀ H⁻¹ g)
+            # The mean of the members' variances, and the variance of their means.
+            std = np.sqrt(np.mean(variances, axis=0) + np.var(outputs, axis=0, dtype=np.float64))
+            if self.y_scaler_ is not None:
+                std *= self.y_scaler_.scale_
+            return y, (std[:, 0] if self._single_output else std).astype(self._dtype)
+
+    def fit_posterior(self, X, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Compute the posterior of a fitted network, for ``predict(X, return_std=True)``.
+
+        `fit` does so by itself where that takes about half a second or less; after `partial_fit`,
+        `set_theta` and the fit of a larger network, call this. It takes O(n P²) operations and two
+        matrices of P × P numbers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The rows to learn the noise and the posterior from, as a rule those of the fit.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            As `fit` does; also if P × P numbers do not fit the memory of this machine, or the
+            posterior cannot be computed in floating point.
+        """
+        check_is_fitted(self, "theta_")
+        require_dense(Layout(self._sizes).n_params)
+        single_output = self._single_output
+        with self._unchanged_on_error():
+            data = self._checked_data(X, y, sample_weight, reset=False)
+            self._single_output = single_output
+            objective = self._objective(data, getattr(self, "alpha_", self.alpha))
+            found = laplace(objective, self.theta_)
+            if found is None:
+                raise ValueError(
+                    "The posterior cannot be computed: the Gauss–Newton matrix is infinite, NaN, "
+                    "or singular to rounding."
+                )
+            self._set_posterior(found)
+        return self
+
+    def _of_members(self, name: str) -> list:
+        """A fitted attribute of each member."""
+        value = getattr(self, name)
+        return [value] if self.theta_.ndim == 1 else list(value)
 
     def predict_gradient(self, X) -> NDArray:
         """The exact derivatives of the prediction by the features, at the rows of X.
@@ -594,11 +713,25 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             hidden_sizes(self.hidden_layer_sizes)
         except ValueError as error:
             raise InvalidParameterError(str(error)) from None
+        if self._by_evidence():
+            if self.solver not in ("lbfgs", "lm"):
+                raise ValueError(
+                    f"alpha='evidence' with solver={self.solver!r}: it is fitted by "
+                    "Levenberg–Marquardt. Set solver='lbfgs', the default, or give alpha a number."
+                )
+            if self.early_stopping:
+                raise ValueError(
+                    "alpha='evidence' with early_stopping=True: the evidence takes the place of a "
+                    "validation set. Set early_stopping=False, or give alpha a number."
+                )
         if self.early_stopping and callable(self.solver):
             raise ValueError(
                 "early_stopping=True with a callable solver: early stopping belongs to the "
                 "built-in solvers. Hold rows out inside the callable."
             )
+
+    def _by_evidence(self) -> bool:
+        return isinstance(self.alpha, str)
 
     def _validation_arguments(self, X_val, y_val, sample_weight_val):
         """The validation set given to `fit`, or None; refuses what makes no sense."""
@@ -669,7 +802,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             data, held_out = self._split(data)
         if not warm:
             self._fit_scalers(data, theta0)
-        objective = self._objective(data, self.alpha)
+        objective = self._objective(data, 0.0 if self._by_evidence() else self.alpha)
         if held_out is not None:
             held_out = self._objective(held_out, alpha=0.0)
         return objective, theta0, held_out
@@ -761,14 +894,18 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         """Run the solver, which may ``report`` its iterations, and keep what it found."""
         if callable(self.solver):
             self._keep(self.solver(objective, theta0.copy()), objective)
+            self._keep_posterior(None, objective)
             return
-        minimizer, names = SOLVERS[self.solver]
+        minimizer, names = SOLVERS["evidence" if self._by_evidence() else self.solver]
         options = {name: getattr(self, name) for name in names}
         if one_epoch:
             options["max_iter"] = 1
         if held_out is not None:
             options["validation_loss"] = held_out.loss
-        if self.solver == "lbfgs":
+        if self._by_evidence():
+            resumed = False
+            options |= self._evidence_options(objective)
+        elif self.solver == "lbfgs":
             resumed = self._is_continued(objective)
             if held_out is None:
                 options["min_decay"] = self._decay_of_noise(objective)
@@ -787,7 +924,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         if not np.isfinite(result.fun):
             raise ValueError(
                 f"The loss is not finite even where the fit starts: X, y, sample_weight or "
-                f"alpha={self.alpha:g} is too large or too small for {self._dtype}."
+                f"alpha={self.alpha} is too large or too small for {self._dtype}."
             )
         # Before anything is kept: where warnings are errors, this one undoes the fit.
         as_asked = result.status == CALLBACK or (one_epoch and result.status == LIMIT)
@@ -795,6 +932,18 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             remedy = " Raise it, or tol." if result.status == LIMIT else ""
             warnings.warn(result.message + remedy, ConvergenceWarning, stacklevel=3)
         self._keep(result, objective, held_out, resumed)
+        self._keep_posterior(result, objective, automatic=not one_epoch)
+
+    def _evidence_options(self, objective: MLPObjective) -> dict:
+        """What `minimize_evidence` is to know of the network and of the data."""
+        require_dense(objective.n_params)
+        return {
+            "groups": weight_groups(objective.layout),
+            "weight": objective.total_weight,
+            "n_observations": objective.total_weight * self.n_outputs_,
+            "noise": 2 * objective.loss_of_mean() / self.n_outputs_,
+            "min_decay": self._decay_of_noise(objective),
+        }
 
     def _is_continued(self, objective: MLPObjective) -> bool:
         """Whether a warm start under L-BFGS goes on with the same problem, to the last bit."""
@@ -844,6 +993,28 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         self._solver_state = None
         if built_in and getattr(result, "state", None) is not None:
             self._solver_state = {"solver": self.solver, **result.state}
+
+    def _keep_posterior(self, result, objective: MLPObjective, automatic: bool = True) -> None:
+        """Set what `predict` needs for its error bars, if it is at hand or soon computed."""
+        for name in (*POSTERIOR_ATTRIBUTES, "alpha_"):
+            vars(self).pop(name, None)
+        if self._by_evidence():
+            self.alpha_ = result.alpha
+            found = result.evidence
+        elif automatic and affordable(objective):
+            found = laplace(objective, self.theta_)
+        else:
+            return
+        if found is not None:
+            self._set_posterior(found)
+
+    def _set_posterior(self, found: Evidence) -> None:
+        self._factor, self._noise = found.factor, found.noise
+        self.effective_n_parameters_ = found.n_effective
+        self.log_evidence_ = found.log_evidence
+        scale = np.ones(self.n_outputs_) if self.y_scaler_ is None else self.y_scaler_.scale_
+        variance = found.noise * scale**2
+        self.noise_variance_ = float(variance[0]) if self._single_output else variance
 
     # ---- attributes as a whole -----------------------------------------------------------
 

@@ -9,12 +9,13 @@ from scipy.linalg import LinAlgError, lapack
 from scipy.optimize import OptimizeResult
 
 from ..blocks import single_threaded_blas
-from ..evidence import Evidence, alphas, evidence, factorised, noise_variance
+from ..evidence import Evidence, alphas, evidence, factorised, least_alpha, noise_variance, spread
 from .progress import CONVERGED, FAILED, LIMIT, Callback, Progress, floating
 
 INITIAL_DAMPING = 1e-2  # Nielsen's τ
 # A noise below this share of the variance of the targets is rounding.
 LEAST_NOISE = 1e-14
+LARGEST_ALPHA = 1e20  # in units of the least
 
 
 def minimize_evidence(
@@ -82,9 +83,10 @@ def minimize_evidence(
     Returns
     -------
     OptimizeResult
-        As of `minimize_lbfgs`, ``fun`` with the penalties at the end; and ``alpha`` of shape
-        (len(groups),), ``noise_variance``, ``n_effective`` (γ), ``log_evidence`` and ``factor``, the
-        Cholesky factor L of H = L Lᵀ, where σ² H⁻¹ is the covariance of the posterior.
+        As of `minimize_lbfgs`, ``fun`` with the penalties at the end; ``alpha``, an array of shape
+        (len(groups),); and ``evidence``, the `skprop.evidence.Evidence` there: its ``noise`` is σ²,
+        its ``n_effective`` γ, and σ² H⁻¹ the covariance of the posterior, where its ``factor`` is
+        the Cholesky factor L of H = L Lᵀ.
 
     Raises
     ------
@@ -105,9 +107,8 @@ def minimize_evidence(
 
     def bounded(alpha: NDArray) -> NDArray:
         """α_i that neither leave H singular nor are beyond all data."""
-        largest = max(G.diagonal().max(initial=0.0), np.finfo(theta.dtype).tiny)
-        least = max(10 * np.finfo(theta.dtype).eps, len(theta) * np.finfo(np.float64).eps)
-        return np.clip(np.nan_to_num(alpha, nan=np.inf), least * largest, largest / least)
+        least = least_alpha(G, theta.dtype)
+        return np.clip(np.nan_to_num(alpha, nan=np.inf), least, LARGEST_ALPHA * least)
 
     def posterior() -> Evidence:
         if len(counted) == len(theta):
@@ -142,10 +143,9 @@ def minimize_evidence(
             total = squares + float(_penalty(theta, groups, alpha) @ theta)
             while nfev < max_fun:
                 damping = max(damping, np.finfo(np.float64).eps * G.diagonal().max())
-                h = _damped_step(G, _spread(groups, alpha, theta), slope, damping)
+                h = _damped_step(G, spread(groups, alpha, len(theta)), slope, damping)
                 promised = math.inf if h is None else float(h @ (damping * h - slope))
-                if promised <= np.finfo(theta.dtype).eps * total:
-                    break  # at the minimum, for these penalties
+                rounding = np.finfo(theta.dtype).eps * total
                 trial_total = math.inf
                 if h is not None:
                     trial = theta + h.astype(theta.dtype)
@@ -153,13 +153,15 @@ def minimize_evidence(
                         trial_total = 2 * W * objective.loss(trial)
                         trial_total += float(_penalty(trial, groups, alpha) @ trial)
                         nfev += 1
-                if trial_total < total:
-                    gain = min((total - trial_total) / promised, 1.0)
+                if trial_total < total or promised <= rounding >= trial_total - total:
+                    gain = min((total - trial_total) / promised, 1.0) if promised > rounding else 1
                     damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
                     theta, total, growth = trial, trial_total, 2.0
                     squares, g, G = _normal_equations(objective, theta, W)
                     njev += 1
                     break
+                if promised <= rounding:
+                    break  # at the minimum, for these penalties
                 damping *= growth
                 growth *= 2
             now = posterior()
@@ -182,10 +184,7 @@ def minimize_evidence(
         status=status,
         message=message,
         alpha=alpha,
-        noise_variance=noise,
-        n_effective=now and now.n_effective,
-        log_evidence=now and now.log_evidence,
-        factor=now and now.factor,
+        evidence=now,
         **progress.curves(),
     )
 
@@ -197,17 +196,9 @@ def _normal_equations(objective, theta: NDArray, W: float) -> tuple[float, NDArr
     return 2 * W * loss, W * g, G
 
 
-def _spread(groups: list[NDArray], alpha: NDArray, theta: NDArray) -> NDArray:
-    """α_i at the parameters of group i, 0 elsewhere."""
-    p = np.zeros(len(theta))
-    for index, value in zip(groups, alpha, strict=True):
-        p[index] = value
-    return p
-
-
 def _penalty(theta: NDArray, groups: list[NDArray], alpha: NDArray) -> NDArray:
     """Half the gradient of Σ α_i ‖A_i‖²."""
-    return _spread(groups, alpha, theta) * theta
+    return spread(groups, alpha, len(theta)) * theta
 
 
 def _reason_to_stop(largest, change, nit, nfev, tol, max_iter, max_fun):
