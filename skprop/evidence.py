@@ -116,14 +116,13 @@ def evidence(
     if noise is None:
         noise = noise_variance(squares, n_observations, n_effective)
     energy = squares + float(spread(groups, alpha, len(theta)) @ theta**2)
+    log_det = 2 * float(np.log(L.diagonal()).sum())  # ln |H|
+    log_prior = float(np.log(p[~flat]).sum())  # Σ n_i ln α_i
     # ½ [Σ n_i ln α_i − ln |H| − (Σ w r² + Σ α_i ‖A_i‖²)/σ² − (N − n_flat) ln 2πσ²]  (PRML 5.175)
-    log_evidence = 0.5 * (
-        float(np.log(p[~flat]).sum())
-        - 2 * float(np.log(L.diagonal()).sum())
-        - (energy / noise if energy > 0 else 0.0)
-        - (n_observations - flat.sum())
-        * (math.log(2 * math.pi * noise) if noise > 0 else -math.inf)
-    )
+    log_evidence = math.inf
+    if noise > 0:
+        log_noise = (n_observations - flat.sum()) * math.log(2 * math.pi * noise)
+        log_evidence = 0.5 * (log_prior - log_det - energy / noise - log_noise)
     return Evidence(L, noise, gamma, n_effective, log_evidence)
 
 

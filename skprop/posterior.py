@@ -48,20 +48,21 @@ def weight_groups(layout: Layout) -> list[NDArray]:
     return [A.ravel() for A, _ in layout.views(np.arange(layout.n_params))]
 
 
-def laplace(objective: MLPObjective, theta: NDArray) -> Evidence | None:
-    """The posterior at θ under the penalties of the objective, with the most probable noise.
+def laplace(objective: MLPObjective, theta: NDArray, alpha) -> Evidence | None:
+    """The posterior at θ under a penalty α, of the data of the objective, and its own noise.
 
     None where the numbers do not allow it: it overflows, or rounding leaves H indefinite.
     """
     layout, W = objective.layout, objective.total_weight
-    groups, alpha = weight_groups(layout), checked_alphas(objective.alpha, layout.n_layers)
+    groups = weight_groups(layout)
+    own = spread(groups, checked_alphas(objective.alpha, layout.n_layers), layout.n_params)
+    alpha = checked_alphas(alpha, layout.n_layers)
     theta = theta.astype(objective.dtype)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"), single_threaded_blas:
         loss, _, G = objective.normal_equations(theta)
-        p = spread(groups, alpha, len(theta))
         G *= W
-        G[np.diag_indices_from(G)] -= p
-        squares = max(2 * W * loss - float(p @ theta.astype(np.float64) ** 2), 0.0)
+        G[np.diag_indices_from(G)] -= own
+        squares = max(2 * W * loss - float(own @ theta.astype(np.float64) ** 2), 0.0)
         if not np.isfinite(squares + G.trace()):
             return None
         try:

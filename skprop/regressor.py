@@ -1,9 +1,11 @@
 """The scikit-learn estimator: validation, standard units, and what a fit leaves behind."""
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from functools import partial
 from numbers import Integral, Real
 from typing import ClassVar, NamedTuple, Self
 
@@ -18,7 +20,9 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .blocks import run, single_threaded_blas
 from .callbacks import fit_task
+from .committee import gathered
 from .compat import CallbackSupportMixin, Interval, InvalidParameterError, StrOptions
 from .evidence import Evidence
 from .layout import Layout, checked_theta, hidden_sizes
@@ -46,6 +50,12 @@ from .solvers import (
 # much (Akaike's criterion charges 1; docs/defaults.md has the measurements), unless the caller
 # asks for more accuracy than the default tol.
 LOG_LIKELIHOOD_PER_ITERATION, DEFAULT_TOL = 1.5, 1e-4
+
+# Under alpha="evidence" each further effective parameter must raise it by this much.
+LOG_LIKELIHOOD_PER_PARAMETER = 2.0
+# There hidden units start with inputs of this standard deviation: with much smaller ones the
+# network is linear, and a strong penalty, which the linear fit then calls for, keeps it so.
+EVIDENCE_SPREAD = 1.0
 
 COMMON = ("tol", "n_iter_no_change", "max_iter")
 STOCHASTIC = (*COMMON, "batch_size", "learning_rate_init", "shuffle")
@@ -83,6 +93,8 @@ def _is_incremental(estimator) -> bool:
         )
     if estimator.early_stopping:
         raise AttributeError("partial_fit is not offered with early_stopping=True.")
+    if estimator.n_members > 1:
+        raise AttributeError("partial_fit is not offered with n_members > 1.")
     return True
 
 
@@ -126,9 +138,9 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     alpha : float, sequence of K floats or "evidence", default=1e-4
         Strength α of the L2 penalty on the weights (not on the biases), in standardised
         units; it means what it means in `Ridge`. A sequence has one for the weights of each layer.
-        "evidence" finds these, and the noise, from the data by MacKay's evidence framework, with
+        "evidence" finds α, and the noise, from the data by MacKay's evidence framework, with
         Levenberg–Marquardt steps: for ``solver="lbfgs"`` (the default) and "lm", without early
-        stopping. It takes O(n P²) operations an iteration and two matrices of P × P numbers.
+        stopping. It takes O(n P²) operations an iteration and four matrices of P × P numbers.
     batch_size : int or "auto", default="auto"
         Rows of a mini-batch of "sgd" and "adam"; "auto" is min(200, n_samples).
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
@@ -184,7 +196,8 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     ----------
     theta_ : ndarray of shape (P,)
         All parameters, {A_0, b_0, …}, in standardised units (the page on the design tells how
-        to map them to raw ones).
+        to map them to raw ones). With ``n_members > 1`` this and all that describes a network have
+        the members as first axis; losses are means over them, ``n_iter_`` is the greatest.
     coefs_ : list of K ndarrays of shape (d_{i-1}, d_i)
         The weights A_{i-1}: views of ``theta_``.
     intercepts_ : list of K ndarrays of shape (d_i,)
@@ -223,8 +236,8 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         The activation of the last layer.
     x_scaler_, y_scaler_ : StandardScaler or None
         How X and y were standardised; None with ``standardize=False``.
-    alpha_ : ndarray of shape (K,)
-        With ``alpha="evidence"``, the α of each layer's weights.
+    alpha_ : float
+        With ``alpha="evidence"``, the α it found.
     noise_variance_ : float or ndarray of shape (n_outputs,)
         Variance σ² of the noise of a row of weight 1, in the units of y squared; a float where y
         was one-dimensional. This and the next two wherever ``predict(X, return_std=True)`` works.
@@ -396,7 +409,10 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             warm = self.warm_start and hasattr(self, "theta_")
             with fit_task(self, X, y, sample_weight) as report:
                 objective, theta0, held_out = self._prepare(X, y, sample_weight, warm, validation)
-                self._solve(objective, theta0, held_out, report)
+                if self.n_members == 1:
+                    self._solve(objective, theta0, held_out, report)
+                else:
+                    self._solve_members(objective, theta0, held_out)
         return self
 
     @available_if(_is_incremental)
@@ -494,7 +510,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
 
         Parameters
         ----------
-        theta : array-like of shape (P,)
+        theta : array-like of shape (P,) or, with ``n_members > 1``, (n_members, P)
 
         Returns
         -------
@@ -511,7 +527,11 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         if fitted is None:
             check_is_fitted(self, "theta_")
             fitted = {k: v for k, v in vars(self).items() if k in INPUT_ATTRIBUTES}
-        theta = checked_theta(theta, Layout(fitted["_sizes"]), fitted["_dtype"]).copy()
+        layout, dtype = Layout(fitted["_sizes"]), fitted["_dtype"]
+        if np.ndim(theta) == 2 and len(theta) == self.n_members:
+            theta = np.array([checked_theta(row, layout, dtype) for row in theta])
+        else:
+            theta = checked_theta(theta, layout, dtype).copy()
         self._forget()
         vars(self).update(fitted)
         self.theta_ = theta
@@ -583,9 +603,8 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             y = y[:, 0] if self._single_output else y
             if not return_std:
                 return y
-            for theta, factor, noise in zip(
-                *map(self._of_members, ("theta_", "_factor", "_noise")), strict=True
-            ):
+            names = ("theta_", "_factor", "_noise")
+            for theta, factor, noise in zip(*map(self._of_members, names), strict=True):
                 g = model_variance(layout, theta, rows, self.out_activation_, factor)
                 variances.append(noise * (1 + g))  # σ² (1 + gᵀ H⁻¹ g)
             # The mean of the members' variances, and the variance of their means.
@@ -621,19 +640,33 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             posterior cannot be computed in floating point.
         """
         check_is_fitted(self, "theta_")
+        if self._by_evidence() and not hasattr(self, "alpha_"):
+            raise ValueError(
+                "fit_posterior with alpha='evidence' after set_theta: give alpha the penalty of "
+                "the θ that was set."
+            )
         require_dense(Layout(self._sizes).n_params)
         single_output = self._single_output
         with self._unchanged_on_error():
             data = self._checked_data(X, y, sample_weight, reset=False)
             self._single_output = single_output
-            objective = self._objective(data, getattr(self, "alpha_", self.alpha))
-            found = laplace(objective, self.theta_)
-            if found is None:
-                raise ValueError(
-                    "The posterior cannot be computed: the Gauss–Newton matrix is infinite, NaN, "
-                    "or singular to rounding."
+            objective = self._objective(data, alpha=0.0)
+            alphas = self._of_members("alpha_") if hasattr(self, "alpha_") else [self.alpha]
+            thetas = self._of_members("theta_")
+            members = [copy.copy(self) for _ in thetas]
+            for k, (member, theta) in enumerate(zip(members, thetas, strict=True)):
+                found = laplace(objective, theta, alphas[k % len(alphas)])
+                if found is None:
+                    raise ValueError(
+                        "The posterior cannot be computed: the Gauss–Newton matrix is infinite, "
+                        "NaN, or singular to rounding."
+                    )
+                member._set_posterior(found)
+            found = gathered([vars(member) for member in members])
+            for name in POSTERIOR_ATTRIBUTES:
+                setattr(
+                    self, name, found[name] if self.theta_.ndim == 2 else vars(members[0])[name]
                 )
-            self._set_posterior(found)
         return self
 
     def _of_members(self, name: str) -> list:
@@ -670,8 +703,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         ((2, 1), True)
         """
         rows = self._checked_rows(X)
-        gradient = network_input_gradient(
-            Layout(self._sizes), self.theta_, rows, self.out_activation_
+        gradient = np.mean(
+            [
+                network_input_gradient(Layout(self._sizes), theta, rows, self.out_activation_)
+                for theta in self._of_members("theta_")
+            ],
+            axis=0,
         )
         if self.y_scaler_ is not None:
             with np.errstate(over="ignore", invalid="ignore"):
@@ -724,6 +761,11 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
                     "alpha='evidence' with early_stopping=True: the evidence takes the place of a "
                     "validation set. Set early_stopping=False, or give alpha a number."
                 )
+        if self.warm_start and self.n_members > 1:
+            raise ValueError(
+                f"warm_start=True with n_members={self.n_members}: a committee is fitted from new "
+                "starts. Set warm_start=False."
+            )
         if self.early_stopping and callable(self.solver):
             raise ValueError(
                 "early_stopping=True with a callable solver: early stopping belongs to the "
@@ -798,10 +840,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         held_out = None
         if validation:
             held_out = self._checked_data(*validation, reset=False, suffix="_val")
-        elif self.early_stopping:
+        elif self.early_stopping and self.n_members == 1:
             data, held_out = self._split(data)
         if not warm:
             self._fit_scalers(data, theta0)
+        if self.early_stopping and held_out is None:
+            return partial(self._fold, data), theta0, None
         objective = self._objective(data, 0.0 if self._by_evidence() else self.alpha)
         if held_out is not None:
             held_out = self._objective(held_out, alpha=0.0)
@@ -814,9 +858,13 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         self.n_layers_ = len(self._sizes)
         self.out_activation_ = self.output_activation
         random_state = check_random_state(self.random_state)
-        theta0 = Layout(self._sizes).initial_theta(random_state, self._dtype)
+        theta0 = self._start(random_state)
         self._seed = int(random_state.randint(np.iinfo(np.int32).max))
         return theta0
+
+    def _start(self, random_state) -> NDArray:
+        spread = EVIDENCE_SPREAD if self._by_evidence() else None
+        return Layout(self._sizes).initial_theta(random_state, self._dtype, spread)
 
     def _check_architecture(self) -> NDArray:
         """The present θ, if the parameters still describe its network."""
@@ -838,7 +886,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
                 )
         return self.theta_
 
-    def _split(self, data: Data) -> tuple[Data, Data]:
+    def _fold(self, data: Data, seed: int) -> tuple[MLPObjective, MLPObjective]:
+        """What a member of a committee learns, and what it holds out for early stopping."""
+        train, held_out = self._split(data, seed)
+        return self._objective(train, self.alpha), self._objective(held_out, alpha=0.0)
+
+    def _split(self, data: Data, seed: int | None = None) -> tuple[Data, Data]:
         """Hold out a part of the rows for early stopping."""
         if data.n_samples < 2:
             raise ValueError(
@@ -848,7 +901,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         train, held_out = train_test_split(
             np.arange(data.n_samples),
             test_size=self.validation_fraction,
-            random_state=self._seed,
+            random_state=self._seed if seed is None else seed,
         )
         return data.take(np.sort(train)), data.take(np.sort(held_out))
 
@@ -890,7 +943,29 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             sample_weight=data.weight,
         )
 
-    def _solve(self, objective, theta0, held_out, report=None, *, one_epoch: bool = False) -> None:
+    def _solve_members(self, objective, theta0, held_out) -> None:
+        """Fit a committee, side by side, and keep what its members found."""
+        members = [copy.copy(self) for _ in range(self.n_members)]
+        seeds = np.random.RandomState(self._seed).randint(np.iinfo(np.int32).max, size=len(members))
+
+        def solve(j: int) -> None:
+            member, start = members[j], theta0
+            if j > 0:
+                member._seed = int(seeds[j])
+                start = self._start(member._seed)
+                start[theta0 == 0] = 0  # what is constant
+            own = objective(member._seed) if held_out is None and self.early_stopping else None
+            of_member = own or (objective, held_out)
+            member._solve(of_member[0], start, of_member[1], label=f"Member {j + 1}, ")
+
+        with single_threaded_blas as n_threads:
+            run(solve, len(members), n_threads)
+        for name, value in gathered([vars(member) for member in members]).items():
+            setattr(self, name, value)
+
+    def _solve(
+        self, objective, theta0, held_out, report=None, *, one_epoch: bool = False, label: str = ""
+    ) -> None:
         """Run the solver, which may ``report`` its iterations, and keep what it found."""
         if callable(self.solver):
             self._keep(self.solver(objective, theta0.copy()), objective)
@@ -915,7 +990,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             state = getattr(self, "_solver_state", None)
             resumed = state is not None and state["solver"] == self.solver
             options |= {"random_state": self._seed, "state": state if resumed else None}
-        callbacks = [_print] if self.verbose else []
+        callbacks = [partial(_print, label)] if self.verbose else []
         if report is not None:
             callbacks.append(report)
         if callbacks:
@@ -938,11 +1013,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         """What `minimize_evidence` is to know of the network and of the data."""
         require_dense(objective.n_params)
         return {
-            "groups": weight_groups(objective.layout),
+            "groups": [np.concatenate(weight_groups(objective.layout))],
             "weight": objective.total_weight,
             "n_observations": objective.total_weight * self.n_outputs_,
             "noise": 2 * objective.loss_of_mean() / self.n_outputs_,
             "min_decay": self._decay_of_noise(objective),
+            "price": 0.0 if self.tol < DEFAULT_TOL else LOG_LIKELIHOOD_PER_PARAMETER,
         }
 
     def _is_continued(self, objective: MLPObjective) -> bool:
@@ -999,10 +1075,10 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         for name in (*POSTERIOR_ATTRIBUTES, "alpha_"):
             vars(self).pop(name, None)
         if self._by_evidence():
-            self.alpha_ = result.alpha
+            self.alpha_ = float(result.alpha[0])
             found = result.evidence
         elif automatic and affordable(objective):
-            found = laplace(objective, self.theta_)
+            found = laplace(objective, self.theta_, objective.alpha)
         else:
             return
         if found is not None:
@@ -1013,7 +1089,8 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         self.effective_n_parameters_ = found.n_effective
         self.log_evidence_ = found.log_evidence
         scale = np.ones(self.n_outputs_) if self.y_scaler_ is None else self.y_scaler_.scale_
-        variance = found.noise * scale**2
+        with np.errstate(over="ignore", under="ignore"):
+            variance = (np.sqrt(found.noise) * scale) ** 2
         self.noise_variance_ = float(variance[0]) if self._single_output else variance
 
     # ---- attributes as a whole -----------------------------------------------------------
@@ -1058,8 +1135,12 @@ def _each(callbacks, n_before: int):
     return each_iteration
 
 
-def _print(iteration: OptimizeResult) -> None:
-    line = f"Iteration {iteration.nit}, loss = {iteration.fun:.8g}"
+def _print(label: str, iteration: OptimizeResult) -> None:
+    line = f"{label}Iteration {iteration.nit}, loss = {iteration.fun:.8g}"
+    if "log_evidence" in iteration:
+        line += f", noise = {math.sqrt(iteration.noise_variance):.4g}"
+        line += f", gamma = {iteration.n_effective:.1f}"
+        line += f", log evidence = {iteration.log_evidence:.2f}"
     if "validation_loss" in iteration:
         line += f", validation loss = {iteration.validation_loss:.8g}"
     print(line)

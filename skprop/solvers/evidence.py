@@ -1,6 +1,7 @@
-"""MacKay's evidence framework: the penalties and the noise from the data, by Levenberg–Marquardt."""
+"""MacKay's evidence framework: Levenberg–Marquardt with penalties and noise from the data."""
 
 import math
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from .progress import CONVERGED, FAILED, LIMIT, Callback, Progress, floating
 INITIAL_DAMPING = 1e-2  # Nielsen's τ
 # A noise below this share of the variance of the targets is rounding.
 LEAST_NOISE = 1e-14
+WINDOW = 10  # iterations
 LARGEST_ALPHA = 1e20  # in units of the least
 
 
@@ -29,6 +31,7 @@ def minimize_evidence(
     known: ArrayLike = (),
     tol: float = 1e-4,
     min_decay: float = 0.0,
+    price: float = 0.0,
     n_iter_no_change: int = 25,
     max_iter: int = 1000,
     max_fun: int = 15000,
@@ -51,8 +54,8 @@ def minimize_evidence(
     Parameters
     ----------
     objective : MLPObjective with ``alpha=0``
-        Or anything with ``loss(theta)`` and ``normal_equations(theta)`` -> (L, gradient, Gauss–Newton
-        matrix) of r²/(2W).
+        Or anything with ``loss(theta)`` and ``normal_equations(theta)`` -> (L, gradient,
+        Gauss–Newton matrix) of r²/(2W).
     theta0 : array-like of shape (P,)
         Where to start; it is not changed.
     groups : sequence of int ndarray
@@ -72,6 +75,10 @@ def minimize_evidence(
     min_decay : float, default=0.0
         It also ends where ln(r²) has fallen by less than this an iteration over the last
         ``n_iter_no_change``.
+    price : float, default=0.0
+        And where, over the last 10 iterations, the log-likelihood −½ N ln σ² has risen by less than
+        this for every effective parameter by which γ has grown. The fixed point is not the greatest
+        evidence, as a smaller α lets ∇f grow: from there on the network fits noise.
     n_iter_no_change : int, default=25
     max_iter : int, default=1000
     max_fun : int, default=15000
@@ -128,6 +135,7 @@ def minimize_evidence(
         else:
             total, alpha, now = squares, sizes * math.nan, None
             status, message = FAILED, "The loss or its gradient is infinite or NaN at the start."
+        history = deque(maxlen=WINDOW + 1)
         while finite and progress.status is None:
             next_noise = max(noise_variance(squares, N, now.n_effective), least_noise)
             next_alpha = bounded(alphas(theta, groups, now.gamma, next_noise))
@@ -137,6 +145,17 @@ def minimize_evidence(
             status, message = _reason_to_stop(
                 largest, change, len(progress.loss_curve), nfev, tol, max_iter, max_fun
             )
+            history.append((-0.5 * N * math.log(next_noise or 1.0), now.n_effective))
+            if status is None and len(history) > WINDOW:
+                gain, paid = np.subtract(history[-1], history[0])
+                if paid > 0 and gain < price * paid:
+                    status, message = (
+                        CONVERGED,
+                        (
+                            f"Over the last {WINDOW} iterations the log-likelihood rose by "
+                            f"{gain / paid:.1f} per effective parameter: the rest is likely to be noise."
+                        ),
+                    )
             if status is not None:
                 break
             noise, alpha = next_noise, next_alpha
