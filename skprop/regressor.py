@@ -51,10 +51,8 @@ from .solvers import (
 # asks for more accuracy than the default tol.
 LOG_LIKELIHOOD_PER_ITERATION, DEFAULT_TOL = 1.5, 1e-4
 
-# Under alpha="evidence" each further effective parameter must raise it by this much.
-LOG_LIKELIHOOD_PER_PARAMETER = 2.0
-# There hidden units start with inputs of this standard deviation: with much smaller ones the
-# network is linear, and a strong penalty, which the linear fit then calls for, keeps it so.
+# Under alpha="evidence" hidden units start with inputs of this standard deviation: with much
+# smaller ones the network is linear, and the strong penalty of a linear fit then keeps it so.
 EVIDENCE_SPREAD = 1.0
 
 COMMON = ("tol", "n_iter_no_change", "max_iter")
@@ -1017,8 +1015,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             "weight": objective.total_weight,
             "n_observations": objective.total_weight * self.n_outputs_,
             "noise": 2 * objective.loss_of_mean() / self.n_outputs_,
-            "min_decay": self._decay_of_noise(objective),
-            "price": 0.0 if self.tol < DEFAULT_TOL else LOG_LIKELIHOOD_PER_PARAMETER,
+            "stop_at_noise": self.tol >= DEFAULT_TOL,
         }
 
     def _is_continued(self, objective: MLPObjective) -> bool:

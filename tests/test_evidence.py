@@ -282,6 +282,7 @@ def test_the_number_of_threads_does_not_matter(parameters):
     for n_threads in (1, 4):
         with threadpool_limits(n_threads), pytest.warns(match="max_iter"):
             models.append(fit(x, x[:, 0] ** 2, 20, max_iter=3, **parameters))
+        with threadpool_limits(n_threads):
             models[-1].std = models[-1].predict(x, return_std=True)[1]
     one, many = map(vars, models)
     assert one.keys() == many.keys()

@@ -17,6 +17,7 @@ INITIAL_DAMPING = 1e-2  # Nielsen's τ
 # A noise below this share of the variance of the targets is rounding.
 LEAST_NOISE = 1e-14
 WINDOW = 10  # iterations
+GAIN = 1.5  # of the log-likelihood an iteration; Akaike charges 1 a parameter
 LARGEST_ALPHA = 1e20  # in units of the least
 
 
@@ -30,8 +31,7 @@ def minimize_evidence(
     noise: float = 1.0,
     known: ArrayLike = (),
     tol: float = 1e-4,
-    min_decay: float = 0.0,
-    price: float = 0.0,
+    stop_at_noise: bool = False,
     n_iter_no_change: int = 25,
     max_iter: int = 1000,
     max_fun: int = 15000,
@@ -72,13 +72,12 @@ def minimize_evidence(
     tol : float, default=1e-4
         The run ends where no entry of the gradient of L exceeds ``tol`` and no α_i nor σ² changes
         by more than ten times this share of itself.
-    min_decay : float, default=0.0
-        It also ends where ln(r²) has fallen by less than this an iteration over the last
-        ``n_iter_no_change``.
-    price : float, default=0.0
-        And where, over the last 10 iterations, the log-likelihood −½ N ln σ² has risen by less than
-        this for every effective parameter by which γ has grown. The fixed point is not the greatest
-        evidence, as a smaller α lets ∇f grow: from there on the network fits noise.
+    stop_at_noise : bool, default=False
+        Whether to end also where the log-likelihood −½ N ln σ² has risen, over the last 10
+        iterations, by less than ½ ln N for every effective parameter by which γ has grown
+        (Schwarz's criterion), or by less than 1.5 an iteration over the last ``n_iter_no_change``.
+        Otherwise the run goes on to the fixed point. That is not the greatest evidence, as
+        smaller penalties let ∇f grow: on noisy data it fits noise.
     n_iter_no_change : int, default=25
     max_iter : int, default=1000
     max_fun : int, default=15000
@@ -104,13 +103,14 @@ def minimize_evidence(
     ----------
     D. J. C. MacKay, "A practical Bayesian framework for backpropagation networks", Neural
     Computation 4 (1992), 448-472. F. D. Foresee and M. T. Hagan, "Gauss-Newton approximation to
-    Bayesian learning", ICNN 1997, 1930-1935.
+    Bayesian learning", ICNN 1997, 1930-1935. G. Schwarz, "Estimating the dimension of a model",
+    Annals of Statistics 6 (1978), 461-464.
     """
     theta, W, N = floating(theta0), weight, n_observations
     counted = np.setdiff1d(np.arange(len(theta)), np.asarray(known, dtype=np.intp))
     counted_groups = [np.searchsorted(counted, index) for index in groups]
     least_noise = LEAST_NOISE * noise
-    progress = Progress(n_iter_no_change, min_decay=min_decay, callback=callback)
+    progress = Progress(n_iter_no_change, min_decay=stop_at_noise * 2 * GAIN / N, callback=callback)
 
     def bounded(alpha: NDArray) -> NDArray:
         """α_i that neither leave H singular nor are beyond all data."""
@@ -139,23 +139,17 @@ def minimize_evidence(
         while finite and progress.status is None:
             next_noise = max(noise_variance(squares, N, now.n_effective), least_noise)
             next_alpha = bounded(alphas(theta, groups, now.gamma, next_noise))
-            ratios = np.append(next_alpha, next_noise) / np.append(alpha, noise)
+            with np.errstate(divide="ignore"):
+                ratios = np.append(next_alpha, next_noise) / np.append(alpha, noise)
+            ratios = ratios if next_noise > 0 else np.ones(1)  # all is exact
             slope = g + _penalty(theta, groups, next_alpha)
             largest, change = np.abs(slope).max(initial=0.0) / W, np.abs(ratios - 1).max()
             status, message = _reason_to_stop(
                 largest, change, len(progress.loss_curve), nfev, tol, max_iter, max_fun
             )
             history.append((-0.5 * N * math.log(next_noise or 1.0), now.n_effective))
-            if status is None and len(history) > WINDOW:
-                gain, paid = np.subtract(history[-1], history[0])
-                if paid > 0 and gain < price * paid:
-                    status, message = (
-                        CONVERGED,
-                        (
-                            f"Over the last {WINDOW} iterations the log-likelihood rose by "
-                            f"{gain / paid:.1f} per effective parameter: the rest is likely to be noise."
-                        ),
-                    )
+            if stop_at_noise and status is None:
+                status, message = _noise_begins(history, N)
             if status is not None:
                 break
             noise, alpha = next_noise, next_alpha
@@ -232,6 +226,17 @@ def _reason_to_stop(largest, change, nit, nfev, tol, max_iter, max_fun):
     if nfev >= max_fun:
         return LIMIT, f"The limit max_fun={max_fun} was reached."
     return None, None
+
+
+def _noise_begins(history: deque, N: float):
+    """Status and message, or None and None: by Schwarz's criterion, over the last iterations."""
+    gain, paid = np.subtract(history[-1], history[0])
+    if len(history) <= WINDOW or paid <= 0 or gain >= 0.5 * math.log(N) * paid:
+        return None, None
+    return CONVERGED, (
+        f"Over the last {WINDOW} iterations the log-likelihood rose by {gain:.1f} for {paid:.1f} "
+        "more effective parameters: the rest is likely to be noise."
+    )
 
 
 def _damped_step(G: NDArray, p: NDArray, slope: NDArray, damping: float) -> NDArray | None:
