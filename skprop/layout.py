@@ -44,9 +44,13 @@ class Layout:
     def views(self, vector: NDArray) -> Params:
         """View a flat vector as [(A_0, b_0), …, (A_{K-1}, b_{K-1})]; nothing is copied.
 
-        It serves everything that has one entry a parameter: θ, the gradient, a velocity.
+        It serves everything that has one entry a parameter: θ, the gradient, a velocity. Axes
+        before that of the parameters, as the θ of several networks have, stay the first.
         """
-        return [(vector[A].reshape(shape), vector[b]) for A, b, shape in self._pieces]
+        return [
+            (vector[..., A].reshape(vector.shape[:-1] + shape), vector[..., b])
+            for A, b, shape in self._pieces
+        ]
 
     def stacked(self, vector: NDArray) -> list[NDArray]:
         """View a flat vector as [[A_0; b_0], …], each b_i the last row below its A_i.
@@ -71,8 +75,13 @@ class Layout:
             flat += [A.ravel(), b]
         return np.concatenate(flat)
 
-    def initial_theta(self, random_state=None, dtype: DTypeLike = np.float64) -> NDArray:
+    def initial_theta(
+        self, random_state=None, dtype: DTypeLike = np.float64, spread: float | None = None
+    ) -> NDArray:
         """Draw a starting point: every entry of layer i uniform in ±√(2/(d_{i-1} + d_i)).
+
+        With ``spread`` the hidden layers are wider: of variance ``spread²``/d_{i-1} for A_{i-1} and
+        ``spread²`` for b_{i-1}, so that units bend within the range of their input.
 
         The rule, and the order in which the numbers are drawn, are those of scikit-learn's
         `MLPRegressor(activation="logistic")`, so the same seed gives the same network.
@@ -84,10 +93,13 @@ class Layout:
         """
         rng = check_random_state(random_state)
         theta = np.empty(self.n_params, dtype=dtype)
-        for A, b in self.views(theta):
-            bound = np.sqrt(2.0 / sum(A.shape))
-            A[...] = rng.uniform(-bound, bound, A.shape)
-            b[...] = rng.uniform(-bound, bound, b.shape)
+        *hidden, last = self.views(theta)
+        for A, b in [*hidden, last]:
+            bound_A = bound_b = np.sqrt(2.0 / sum(A.shape))
+            if spread is not None and A is not last[0]:
+                bound_A, bound_b = spread * np.sqrt(3 / len(A)), spread * np.sqrt(3)
+            A[...] = rng.uniform(-bound_A, bound_A, A.shape)
+            b[...] = rng.uniform(-bound_b, bound_b, b.shape)
         return theta
 
 

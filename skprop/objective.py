@@ -79,8 +79,8 @@ class MLPObjective:
         The widths d_1, …, d_{K-1}; ``()`` is a single (linear or logistic) layer.
     output_activation : {"identity", "sigmoid"}, default="identity"
         What the last layer applies to z_K.
-    alpha : float, default=0.0
-        The L2 penalty α, as in `Ridge`.
+    alpha : float or sequence of K floats, default=0.0
+        The L2 penalty α, as in `Ridge`; or one for each A_i, α_i ‖A_i‖² in the sum.
     sample_weight : array-like of shape (n_samples,), optional
         w, non-negative and not all zero.
 
@@ -135,7 +135,7 @@ class MLPObjective:
         *,
         hidden_layer_sizes: int | Sequence[int],
         output_activation: str = "identity",
-        alpha: float = 0.0,
+        alpha: float | Sequence[float] = 0.0,
         sample_weight: ArrayLike | None = None,
     ):
         if not isinstance(X, Rows):
@@ -150,14 +150,13 @@ class MLPObjective:
             raise ValueError(
                 f"output_activation={output_activation!r}; it is 'identity' or 'sigmoid'."
             )
-        if not isinstance(alpha, Real) or not 0 <= alpha < math.inf:
-            raise ValueError(f"alpha={alpha!r}; it is a number ≥ 0.")
 
         self.n_samples, n_features = X.shape
         self.dtype = X.dtype
         self.layout = Layout((n_features, *hidden_sizes(hidden_layer_sizes), y.shape[1]))
         self.n_params = self.layout.n_params
-        self.alpha = float(alpha)
+        alphas = checked_alphas(alpha, self.layout.n_layers)
+        self.alpha = float(alpha) if isinstance(alpha, Real) else alphas
         self.output_activation = output_activation
         self._output_sigmoid = output_activation == "sigmoid"
         self._X, self._y, self._weights = X, y, None
@@ -170,11 +169,11 @@ class MLPObjective:
             self._weights = w.astype(self.dtype)[:, None]
         with np.errstate(over="ignore", under="ignore"):
             self.total_weight = float(np.ldexp(self._total_weight, exponent))  # W
-            penalty = float(np.ldexp(self.alpha / self._total_weight, -exponent))  # α/W
+            penalties = np.ldexp(alphas / self._total_weight, -exponent)  # α/W
         self._penalty = None
-        if penalty > 0:
+        if penalties.any():
             self._penalty = np.zeros(self.n_params)
-            for A, _ in self.layout.views(self._penalty):
+            for (A, _), penalty in zip(self.layout.views(self._penalty), penalties, strict=True):
                 A[...] = penalty
         self._block_rows = min(block_rows(self.layout.sizes, self.dtype), self.n_samples)
         # Multiplications and, at about ten times the cost, activations of a row, in float64.
@@ -858,6 +857,19 @@ def sum_of_squares(a: NDArray) -> float:
         a = a.ravel()
         return float(np.dot(a, a))
     return float(np.einsum("ij,ij->", a, a, dtype=np.float64))
+
+
+def checked_alphas(alpha: float | ArrayLike, n_layers: int) -> NDArray:
+    """α of each layer, or a ValueError that says what is wrong with it."""
+    try:
+        alphas = np.array([alpha] * n_layers if isinstance(alpha, Real) else alpha, np.float64)
+    except (TypeError, ValueError):
+        alphas = np.empty(0)
+    if alphas.shape != (n_layers,) or not np.all((alphas >= 0) & (alphas < math.inf)):
+        raise ValueError(
+            f"alpha={alpha!r}; it is a number ≥ 0, or {n_layers} of them, one for each layer."
+        )
+    return alphas
 
 
 @QUIET

@@ -25,6 +25,11 @@ def set_output_type(operator) -> None:
     """Declare the output: (rows, n_outputs), (rows, 1) for a single one as skl2onnx has it."""
     model = operator.raw_operator
     check_is_fitted(model, "theta_")
+    if model.theta_.ndim == 2:
+        raise ValueError(
+            f"The model has n_members={len(model.theta_)} networks; export them one by one, each "
+            "from a copy with set_theta(theta_[j])."
+        )
     widths = [variable.type.shape[1] for variable in operator.inputs]
     if None not in widths and sum(widths) != model.n_features_in_:
         raise ValueError(

@@ -1,9 +1,11 @@
 """The scikit-learn estimator: validation, standard units, and what a fit leaves behind."""
 
 import copy
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
+from functools import partial
 from numbers import Integral, Real
 from typing import ClassVar, NamedTuple, Self
 
@@ -18,8 +20,11 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from .blocks import run, single_threaded_blas
 from .callbacks import fit_task
+from .committee import gathered
 from .compat import CallbackSupportMixin, Interval, InvalidParameterError, StrOptions
+from .evidence import Evidence
 from .layout import Layout, checked_theta, hidden_sizes
 from .objective import (
     FLOATS,
@@ -30,6 +35,7 @@ from .objective import (
     network_output,
     what_overflows,
 )
+from .posterior import affordable, laplace, model_variance, require_dense, weight_groups
 from .rows import Rows
 from .scaling import fit_range_scaler, fit_scaler
 from .solvers import (
@@ -37,6 +43,7 @@ from .solvers import (
     INTERRUPTED,
     LIMIT,
     minimize_adam,
+    minimize_evidence,
     minimize_lbfgs,
     minimize_lm,
     minimize_sgd,
@@ -48,11 +55,16 @@ from .solvers import (
 # asks for more accuracy than the default tol.
 LOG_LIKELIHOOD_PER_ITERATION, DEFAULT_TOL = 1.5, 1e-4
 
+# Under alpha="evidence" hidden units start with inputs of this standard deviation: with much
+# smaller ones the network is linear, and the strong penalty of a linear fit then keeps it so.
+EVIDENCE_SPREAD = 1.0
+
 COMMON = ("tol", "n_iter_no_change", "max_iter")
 STOCHASTIC = (*COMMON, "batch_size", "learning_rate_init", "shuffle")
 SOLVERS = {  # the function of each, and the parameters handed on to it
     "lbfgs": (minimize_lbfgs, (*COMMON, "max_fun")),
     "lm": (minimize_lm, (*COMMON, "max_fun")),
+    "evidence": (minimize_evidence, (*COMMON, "max_fun")),
     "sgd": (
         minimize_sgd,
         (*STOCHASTIC, "learning_rate", "power_t", "momentum", "nesterovs_momentum"),
@@ -68,6 +80,12 @@ INPUT_ATTRIBUTES = (
 
 PRIVATE_ATTRIBUTES = (
     "_sizes", "_dtype", "_single_output", "_seed", "_solver_state", "_prepared",
+    "_factor", "_noise",
+)  # fmt: skip
+
+# What the evidence finds and `fit_posterior` replaces.
+POSTERIOR_ATTRIBUTES = (
+    "noise_variance_", "effective_n_parameters_", "log_evidence_", "_factor", "_noise",
 )  # fmt: skip
 
 
@@ -78,6 +96,8 @@ def _is_incremental(estimator) -> bool:
         )
     if estimator.early_stopping:
         raise AttributeError("partial_fit is not offered with early_stopping=True.")
+    if estimator.n_members > 1:
+        raise AttributeError("partial_fit is not offered with n_members > 1.")
     return True
 
 
@@ -119,9 +139,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         "sgd" pass over the rows in mini-batches. A callable is given ``(objective, theta0)``, an
         `MLPObjective` and a starting point, and returns an object whose ``x`` is the θ it found,
         such as a `scipy.optimize.OptimizeResult`.
-    alpha : float, default=1e-4
+    alpha : float, sequence of K floats or "evidence", default=1e-4
         Strength α of the L2 penalty on the weights (not on the biases), in standardised
-        units; it means what it means in `Ridge`.
+        units; it means what it means in `Ridge`. A sequence has one for the weights of each layer.
+        "evidence" finds α, and the noise, from the data by MacKay's evidence framework, with
+        Levenberg–Marquardt steps: for ``solver="lbfgs"`` (the default) and "lm", without early
+        stopping. It takes O(n P²) operations an iteration and four matrices of P × P numbers.
     batch_size : int or "auto", default="auto"
         Rows of a mini-batch of "sgd" and "adam"; "auto" is min(200, n_samples).
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
@@ -167,6 +190,8 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         Over so many iterations or epochs a lack of progress is judged.
     max_fun : int, default=15000
         The most evaluations of "lbfgs" and "lm".
+    n_members : int, default=1
+        Networks fitted from independent starts, side by side; their predictions are averaged.
     standardize : bool, default=True
         Whether to standardise X and y inside, with the sample weights. A later `fit` does it
         anew, ``warm_start`` and `partial_fit` keep what the first call found.
@@ -175,7 +200,8 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     ----------
     theta_ : ndarray of shape (P,)
         All parameters, {A_0, b_0, …}, in standardised units (the page on the design tells how
-        to map them to raw ones).
+        to map them to raw ones). With ``n_members > 1`` this and all that describes a network have
+        the members as first axis; losses are means over them, ``n_iter_`` is the greatest.
     coefs_ : list of K ndarrays of shape (d_{i-1}, d_i)
         The weights A_{i-1}: views of ``theta_``.
     intercepts_ : list of K ndarrays of shape (d_i,)
@@ -214,6 +240,16 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         The activation of the last layer.
     x_scaler_, y_scaler_ : StandardScaler or None
         How X and y were standardised; None with ``standardize=False``.
+    alpha_ : float
+        With ``alpha="evidence"``, the α it found.
+    noise_variance_ : float or ndarray of shape (n_outputs,)
+        Variance σ² of the noise of a row of weight 1, in the units of y squared; a float where y
+        was one-dimensional. This and the next two wherever ``predict(X, return_std=True)`` works.
+    effective_n_parameters_ : float
+        γ, the number of parameters that the data determine.
+    log_evidence_ : float
+        Log marginal likelihood of the standardised targets, in the Gaussian approximation around
+        ``theta_``; -inf where a layer has α = 0. It compares fits to the same data.
 
     Notes
     -----
@@ -250,7 +286,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "output_activation": [StrOptions({"identity", "sigmoid"})],
         "solver": [StrOptions({"lbfgs", "lm", "sgd", "adam"}), callable],
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"evidence"}), "array-like"],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
         "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
@@ -270,6 +306,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "n_members": [Interval(Integral, 1, None, closed="left")],
         "standardize": ["boolean"],
     }
 
@@ -279,7 +316,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         *,
         output_activation: str = "identity",
         solver: str | Callable = "lbfgs",
-        alpha: float = 1e-4,
+        alpha: float | Sequence[float] | str = 1e-4,
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
         learning_rate_init: float = 0.01,
@@ -299,6 +336,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         epsilon: float = 1e-8,
         n_iter_no_change: int = 25,
         max_fun: int = 15000,
+        n_members: int = 1,
         standardize: bool = True,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -324,6 +362,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.n_members = n_members
         self.standardize = standardize
 
     # ---- fitting -----------------------------------------------------------------------
@@ -374,7 +413,10 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             warm = self.warm_start and hasattr(self, "theta_")
             with fit_task(self, X, y, sample_weight) as report:
                 objective, theta0, held_out = self._prepare(X, y, sample_weight, warm, validation)
-                self._solve(objective, theta0, held_out, report)
+                if self.n_members == 1:
+                    self._solve(objective, theta0, held_out, report)
+                else:
+                    self._solve_members(objective, theta0, held_out)
             return self
 
     @available_if(_is_incremental)
@@ -451,6 +493,11 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
                 "make_objective with early_stopping=True: early stopping belongs to the built-in "
                 "solvers. Set early_stopping=False, and hold rows out yourself."
             )
+        if self._by_evidence():
+            raise ValueError(
+                "make_objective with alpha='evidence', under which the penalty changes as the fit "
+                "goes on. Give alpha a number, or the alpha_ of a fit."
+            )
         self._check_parameters()
         other = copy.copy(self)
         warm = self.warm_start and hasattr(self, "theta_")
@@ -467,7 +514,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
 
         Parameters
         ----------
-        theta : array-like of shape (P,)
+        theta : array-like of shape (P,) or, with ``n_members > 1``, (n_members, P)
 
         Returns
         -------
@@ -484,7 +531,11 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         if fitted is None:
             check_is_fitted(self, "theta_")
             fitted = {k: v for k, v in vars(self).items() if k in INPUT_ATTRIBUTES}
-        theta = checked_theta(theta, Layout(fitted["_sizes"]), fitted["_dtype"]).copy()
+        layout, dtype = Layout(fitted["_sizes"]), fitted["_dtype"]
+        if np.ndim(theta) == 2 and len(theta) == self.n_members:
+            theta = np.array([checked_theta(row, layout, dtype) for row in theta])
+        else:
+            theta = checked_theta(theta, layout, dtype).copy()
         with self._unchanged_on_error():
             self._forget()
             vars(self).update(fitted)
@@ -509,33 +560,126 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
         return Layout(self._sizes).views(self.theta_)
 
-    def predict(self, X) -> NDArray:
+    def predict(self, X, return_std: bool = False) -> NDArray | tuple[NDArray, NDArray]:
         """Predict the targets of the rows of X.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        return_std : bool, default=False
+            Whether to return a standard deviation for each prediction too: that of the noise and
+            of the parameters, from the linearised Laplace posterior.
 
         Returns
         -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
             In the shape in which y was given to `fit`, in the precision of the fit.
+        std : ndarray of the same shape
+            With ``return_std``: of a target of weight 1, in the units of y.
 
         Raises
         ------
         NotFittedError
             Before `fit`.
         ValueError
-            If the number or the names of the features are not those of the fit, or a row is so far
-            from those of the fit that its prediction overflows.
+            If the number or the names of the features are not those of the fit; if a row is so far
+            from those of the fit that its prediction overflows; with ``return_std``, where
+            `fit_posterior` has to be called first.
+
+        References
+        ----------
+        D. J. C. MacKay, "A practical Bayesian framework for backpropagation networks", Neural
+        Computation 4 (1992), 448-472.
         """
         rows = self._checked_rows(X)
-        y = network_output(Layout(self._sizes), self.theta_, rows, self.out_activation_)
-        if self.y_scaler_ is not None:
-            with np.errstate(over="ignore", invalid="ignore"):
+        layout, variances = Layout(self._sizes), []
+        if return_std and not hasattr(self, "_factor"):
+            raise ValueError(
+                f"return_std=True needs the posterior of the {layout.n_params} parameters, which "
+                "fit did not compute by itself. Call fit_posterior(X, y) with the training data."
+            )
+        outputs = [
+            network_output(layout, theta, rows, self.out_activation_)
+            for theta in self._of_members("theta_")
+        ]
+        y = outputs[0] if len(outputs) == 1 else np.mean(outputs, axis=0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.y_scaler_ is not None:
                 y = (y * self.y_scaler_.scale_ + self.y_scaler_.mean_).astype(self._dtype)
-        self._check_finite(y)
-        return y[:, 0] if self._single_output else y
+            self._check_finite(y)
+            y = y[:, 0] if self._single_output else y
+            if not return_std:
+                return y
+            names = ("theta_", "_factor", "_noise")
+            for theta, factor, noise in zip(*map(self._of_members, names), strict=True):
+                g = model_variance(layout, theta, rows, self.out_activation_, factor)
+                variances.append(noise * (1 + g))  # σ² (1 + gᵀ H⁻¹ g)
+            # The mean of the members' variances, and the variance of their means.
+            std = np.sqrt(np.mean(variances, axis=0) + np.var(outputs, axis=0, dtype=np.float64))
+            if self.y_scaler_ is not None:
+                std *= self.y_scaler_.scale_
+            return y, (std[:, 0] if self._single_output else std).astype(self._dtype)
+
+    def fit_posterior(self, X, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Compute the posterior of a fitted network, for ``predict(X, return_std=True)``.
+
+        `fit` does so by itself where that takes about half a second or less; after `partial_fit`,
+        `set_theta` and the fit of a larger network, call this. It takes O(n P²) operations and two
+        matrices of P × P numbers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The rows to learn the noise and the posterior from, as a rule those of the fit.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            As `fit` does; also if P × P numbers do not fit the memory of this machine, or the
+            posterior cannot be computed in floating point.
+        """
+        check_is_fitted(self, "theta_")
+        if self._by_evidence() and not hasattr(self, "alpha_"):
+            raise ValueError(
+                "fit_posterior with alpha='evidence' after set_theta: give alpha the penalty of "
+                "the θ that was set."
+            )
+        require_dense(Layout(self._sizes).n_params)
+        single_output = self._single_output
+        with self._unchanged_on_error():
+            data = self._checked_data(X, y, sample_weight, reset=False)
+            self._single_output = single_output
+            objective = self._objective(data, alpha=0.0)
+            alphas = self._of_members("alpha_") if hasattr(self, "alpha_") else [self.alpha]
+            thetas = self._of_members("theta_")
+            members = [copy.copy(self) for _ in thetas]
+            for k, (member, theta) in enumerate(zip(members, thetas, strict=True)):
+                found = laplace(objective, theta, alphas[k % len(alphas)])
+                if found is None:
+                    raise ValueError(
+                        "The posterior cannot be computed: the Gauss–Newton matrix is infinite, "
+                        "NaN, or singular to rounding."
+                    )
+                member._set_posterior(found)
+            found = gathered([vars(member) for member in members])
+            for name in POSTERIOR_ATTRIBUTES:
+                setattr(
+                    self, name, found[name] if self.theta_.ndim == 2 else vars(members[0])[name]
+                )
+        return self
+
+    def _of_members(self, name: str) -> list:
+        """A fitted attribute of each member."""
+        value = getattr(self, name)
+        return [value] if self.theta_.ndim == 1 else list(value)
 
     def predict_gradient(self, X) -> NDArray:
         """The exact derivatives of the prediction by the features, at the rows of X.
@@ -566,8 +710,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         ((2, 1), True)
         """
         rows = self._checked_rows(X)
-        gradient = network_input_gradient(
-            Layout(self._sizes), self.theta_, rows, self.out_activation_
+        gradient = np.mean(
+            [
+                network_input_gradient(Layout(self._sizes), theta, rows, self.out_activation_)
+                for theta in self._of_members("theta_")
+            ],
+            axis=0,
         )
         if self.y_scaler_ is not None:
             with np.errstate(over="ignore", invalid="ignore"):
@@ -621,11 +769,30 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             hidden_sizes(self.hidden_layer_sizes)
         except ValueError as error:
             raise InvalidParameterError(str(error)) from None
+        if self._by_evidence():
+            if self.solver not in ("lbfgs", "lm"):
+                raise ValueError(
+                    f"alpha='evidence' with solver={self.solver!r}: it is fitted by "
+                    "Levenberg–Marquardt. Set solver='lbfgs', the default, or give alpha a number."
+                )
+            if self.early_stopping:
+                raise ValueError(
+                    "alpha='evidence' with early_stopping=True: the evidence takes the place of a "
+                    "validation set. Set early_stopping=False, or give alpha a number."
+                )
+        if self.warm_start and self.n_members > 1:
+            raise ValueError(
+                f"warm_start=True with n_members={self.n_members}: a committee is fitted from new "
+                "starts. Set warm_start=False."
+            )
         if self.early_stopping and callable(self.solver):
             raise ValueError(
                 "early_stopping=True with a callable solver: early stopping belongs to the "
                 "built-in solvers. Hold rows out inside the callable."
             )
+
+    def _by_evidence(self) -> bool:
+        return isinstance(self.alpha, str)
 
     def _validation_arguments(self, X_val, y_val, sample_weight_val):
         """The validation set given to `fit`, or None; refuses what makes no sense."""
@@ -709,11 +876,13 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         held_out = None
         if validation:
             held_out = self._checked_data(*validation, reset=False, suffix="_val")
-        elif self.early_stopping:
+        elif self.early_stopping and self.n_members == 1:
             data, held_out = self._split(data)
         if not warm:
             self._fit_scalers(data, theta0)
-        objective = self._objective(data, self.alpha)
+        if self.early_stopping and held_out is None:
+            return partial(self._fold, data), theta0, None
+        objective = self._objective(data, 0.0 if self._by_evidence() else self.alpha)
         if held_out is not None:
             held_out = self._objective(held_out, alpha=0.0)
         return objective, theta0, held_out
@@ -725,9 +894,13 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         self.n_layers_ = len(self._sizes)
         self.out_activation_ = self.output_activation
         random_state = check_random_state(self.random_state)
-        theta0 = Layout(self._sizes).initial_theta(random_state, self._dtype)
+        theta0 = self._start(random_state)
         self._seed = int(random_state.randint(np.iinfo(np.int32).max))
         return theta0
+
+    def _start(self, random_state) -> NDArray:
+        spread = EVIDENCE_SPREAD if self._by_evidence() else None
+        return Layout(self._sizes).initial_theta(random_state, self._dtype, spread)
 
     def _check_architecture(self) -> NDArray:
         """The present θ, if the parameters still describe its network."""
@@ -749,7 +922,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
                 )
         return self.theta_
 
-    def _split(self, data: Data) -> tuple[Data, Data]:
+    def _fold(self, data: Data, seed: int) -> tuple[MLPObjective, MLPObjective]:
+        """What a member of a committee learns, and what it holds out for early stopping."""
+        train, held_out = self._split(data, seed)
+        return self._objective(train, self.alpha), self._objective(held_out, alpha=0.0)
+
+    def _split(self, data: Data, seed: int | None = None) -> tuple[Data, Data]:
         """Hold out a part of the rows for early stopping."""
         if data.n_samples < 2:
             raise ValueError(
@@ -759,7 +937,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         train, held_out = train_test_split(
             np.arange(data.n_samples),
             test_size=self.validation_fraction,
-            random_state=self._seed,
+            random_state=self._seed if seed is None else seed,
         )
         return data.take(np.sort(train)), data.take(np.sort(held_out))
 
@@ -801,7 +979,29 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             sample_weight=data.weight,
         )
 
-    def _solve(self, objective, theta0, held_out, report=None, *, one_epoch: bool = False) -> None:
+    def _solve_members(self, objective, theta0, held_out) -> None:
+        """Fit a committee, side by side, and keep what its members found."""
+        members = [copy.copy(self) for _ in range(self.n_members)]
+        seeds = np.random.RandomState(self._seed).randint(np.iinfo(np.int32).max, size=len(members))
+
+        def solve(j: int) -> None:
+            member, start = members[j], theta0
+            if j > 0:
+                member._seed = int(seeds[j])
+                start = self._start(member._seed)
+                start[theta0 == 0] = 0  # what is constant
+            own = objective(member._seed) if held_out is None and self.early_stopping else None
+            of_member = own or (objective, held_out)
+            member._solve(of_member[0], start, of_member[1], label=f"Member {j + 1}, ")
+
+        with single_threaded_blas as n_threads:
+            run(solve, len(members), n_threads)
+        for name, value in gathered([vars(member) for member in members]).items():
+            setattr(self, name, value)
+
+    def _solve(
+        self, objective, theta0, held_out, report=None, *, one_epoch: bool = False, label: str = ""
+    ) -> None:
         """Run the solver, which may ``report`` its iterations, and keep what it found."""
         if callable(self.solver):
             result = self.solver(objective, theta0.copy())
@@ -809,14 +1009,18 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
                 message = getattr(result, "message", "")
                 warnings.warn(f"solver: {message}", ConvergenceWarning, stacklevel=3)
             self._keep(result, objective)
+            self._keep_posterior(None, objective)
             return
-        minimizer, names = SOLVERS[self.solver]
+        minimizer, names = SOLVERS["evidence" if self._by_evidence() else self.solver]
         options = {name: getattr(self, name) for name in names}
         if one_epoch:
             options["max_iter"] = 1
         if held_out is not None:
             options["validation_loss"] = held_out.loss
-        if self.solver in ("lbfgs", "lm"):
+        if self._by_evidence():
+            resumed = False
+            options |= self._evidence_options(objective)
+        elif self.solver in ("lbfgs", "lm"):
             resumed = self._is_continued(objective)
             if held_out is None:
                 options["min_decay"] = self._decay_of_noise(objective)
@@ -826,7 +1030,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             state = getattr(self, "_solver_state", None)
             resumed = state is not None and state["solver"] == self.solver
             options |= {"random_state": self._seed, "state": state if resumed else None}
-        callbacks = [_print] if self.verbose else []
+        callbacks = [partial(_print, label)] if self.verbose else []
         if report is not None:
             callbacks.append(report)
         if callbacks:
@@ -845,6 +1049,18 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             remedy = " Raise it, or tol." if result.status == LIMIT else ""
             warnings.warn(result.message + remedy, ConvergenceWarning, stacklevel=3)
         self._keep(result, objective, held_out, resumed)
+        self._keep_posterior(result, objective, automatic=not one_epoch)
+
+    def _evidence_options(self, objective: MLPObjective) -> dict:
+        """What `minimize_evidence` is to know of the network and of the data."""
+        require_dense(objective.n_params)
+        return {
+            "groups": [np.concatenate(weight_groups(objective.layout))],
+            "weight": objective.total_weight,
+            "n_observations": objective.total_weight * self.n_outputs_,
+            "noise": 2 * objective.loss_of_mean() / self.n_outputs_,
+            "stop_at_noise": self.tol >= DEFAULT_TOL,
+        }
 
     def _is_continued(self, objective: MLPObjective) -> bool:
         """Whether a warm start goes on with the same problem, to the last bit."""
@@ -896,6 +1112,29 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         if built_in and getattr(result, "state", None) is not None:
             self._solver_state = {"solver": self.solver, **result.state}
 
+    def _keep_posterior(self, result, objective: MLPObjective, automatic: bool = True) -> None:
+        """Set what `predict` needs for its error bars, if it is at hand or soon computed."""
+        for name in (*POSTERIOR_ATTRIBUTES, "alpha_"):
+            vars(self).pop(name, None)
+        if self._by_evidence():
+            self.alpha_ = float(result.alpha[0])
+            found = result.evidence
+        elif automatic and affordable(objective):
+            found = laplace(objective, self.theta_, objective.alpha)
+        else:
+            return
+        if found is not None:
+            self._set_posterior(found)
+
+    def _set_posterior(self, found: Evidence) -> None:
+        self._factor, self._noise = found.factor, found.noise
+        self.effective_n_parameters_ = found.n_effective
+        self.log_evidence_ = found.log_evidence
+        scale = np.ones(self.n_outputs_) if self.y_scaler_ is None else self.y_scaler_.scale_
+        with np.errstate(over="ignore", under="ignore"):
+            variance = (np.sqrt(found.noise) * scale) ** 2
+        self.noise_variance_ = float(variance[0]) if self._single_output else variance
+
     # ---- attributes as a whole -----------------------------------------------------------
 
     def _fitted_names(self) -> list[str]:
@@ -937,8 +1176,12 @@ def _each(callbacks, n_before: int):
     return each_iteration
 
 
-def _print(iteration: OptimizeResult) -> None:
-    line = f"Iteration {iteration.nit}, loss = {iteration.fun:.8g}"
+def _print(label: str, iteration: OptimizeResult) -> None:
+    line = f"{label}Iteration {iteration.nit}, loss = {iteration.fun:.8g}"
+    if "log_evidence" in iteration:
+        line += f", noise = {math.sqrt(iteration.noise_variance):.4g}"
+        line += f", gamma = {iteration.n_effective:.1f}"
+        line += f", log evidence = {iteration.log_evidence:.2f}"
     if "validation_loss" in iteration:
         line += f", validation loss = {iteration.validation_loss:.8g}"
     print(line)

@@ -74,7 +74,7 @@ BAD_PARAMETERS = {
     "hidden_layer_sizes": [(5, 0), (5.5,), [[5]], "5", 0, -1, None, (5, "3"), {5}, True],
     "output_activation": ["relu", None],
     "solver": ["newton", None],
-    "alpha": [-1.0, "a", None, np.nan],
+    "alpha": [-1.0, "a", None, np.nan, [1.0], [1.0, -1.0], [1.0, "a"]],
     "batch_size": [0, 1.5, "all"],
     "learning_rate": ["fast"],
     "learning_rate_init": [0.0, -1.0],
@@ -94,6 +94,7 @@ BAD_PARAMETERS = {
     "epsilon": [0.0, -1e-8],
     "n_iter_no_change": [0, 1.5],
     "max_fun": [0],
+    "n_members": [0, 1.5],
     "standardize": ["yes"],
 }
 

@@ -201,3 +201,12 @@ except ImportError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 'pip install "skprop[onnx]"' in done.stdout
+
+
+def test_a_committee_is_refused_with_a_remedy():
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    committee = MLPSigmoidRegressor(3, n_members=2, random_state=0).fit(X, X[:, 0])
+    with pytest.raises(ValueError, match="n_members=2"):
+        to_onnx(committee, X)
+    member = committee.set_theta(committee.theta_[1])
+    assert to_onnx(member, X) is not None

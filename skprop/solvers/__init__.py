@@ -1,5 +1,6 @@
 """Solvers: a flat objective and a starting point in, a `scipy.optimize.OptimizeResult` out."""
 
+from .evidence import minimize_evidence
 from .lbfgs import minimize_lbfgs
 from .lm import minimize_lm
 from .progress import CALLBACK, CONVERGED, FAILED, INTERRUPTED, LIMIT
@@ -12,6 +13,7 @@ __all__ = [
     "INTERRUPTED",
     "LIMIT",
     "minimize_adam",
+    "minimize_evidence",
     "minimize_lbfgs",
     "minimize_lm",
     "minimize_sgd",

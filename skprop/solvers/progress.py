@@ -125,8 +125,10 @@ class Progress:
         self.start = theta.copy(), float(loss)
         self.commit(kept)
 
-    def record(self, theta: NDArray, loss: float, kept: dict | None = None) -> bool:
-        """Take note of one iteration; whether it was the last.
+    def record(
+        self, theta: NDArray, loss: float, kept: dict | None = None, **details: float
+    ) -> bool:
+        """Take note of one iteration, for the callback in detail; whether it was the last.
 
         ``kept`` is what a solver needs to go on from there; it becomes the attribute of that name.
         """
@@ -142,7 +144,7 @@ class Progress:
             self.best_theta, self.best_fun = theta.copy(), loss
             self.best_loss = watched if watched < self.best_loss else math.inf
         self.commit(kept)
-        return self._stopped_by_callback(theta, loss, watched) or self.has_ended()
+        return self._stopped_by_callback(theta, loss, watched, details) or self.has_ended()
 
     def commit(self, kept: dict | None) -> None:
         """Make what the run is now what an interrupt leads back to, in a single step."""
@@ -206,10 +208,10 @@ class Progress:
         first, last = self._recent[0], self._recent[-1]
         return math.log(first / last) / self.n_iter_no_change if 0 < last <= first else math.inf
 
-    def _stopped_by_callback(self, theta, loss, watched) -> bool:
+    def _stopped_by_callback(self, theta, loss, watched, details) -> bool:
         if self.callback is None:
             return False
-        iteration = OptimizeResult(x=theta.copy(), fun=loss, nit=len(self.loss_curve))
+        iteration = OptimizeResult(x=theta.copy(), fun=loss, nit=len(self.loss_curve), **details)
         if self.validation_loss is not None:
             iteration.validation_loss = watched
         try:

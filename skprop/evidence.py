@@ -1,0 +1,139 @@
+"""The evidence of a network's hyper-parameters, and the posterior it stands on.
+
+The model is y = f(x; θ) + noise of variance σ²/w, with a prior N(0, σ²/α_i) on the weights of
+group i and a flat one on what is in no group. Near its mode the posterior is taken as Gaussian,
+with the Gauss–Newton matrix in place of the Hessian::
+
+    H = Σ_s w_s ∇f ∇fᵀ + diag(α),    cov θ = σ² H⁻¹
+
+so α_i is the α of the loss, and one factorisation of H serves every formula below.
+
+References
+----------
+D. J. C. MacKay, "A practical Bayesian framework for backpropagation networks", Neural Computation
+4 (1992), 448-472. F. D. Foresee and M. T. Hagan, "Gauss-Newton approximation to Bayesian
+learning", ICNN 1997, 1930-1935. The equations are cited as C. M. Bishop has them in "Pattern
+Recognition and Machine Learning" (PRML), 2006, section 5.7; its α is α_i/σ² here, its β is 1/σ².
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from scipy.linalg import LinAlgError, lapack
+
+# The data say little of some biases, of a unit without effect nothing. A flat prior then has no
+# posterior; so its precision is not 0 but this share of the mean curvature of the flat parameters.
+FLAT = 1e-6
+# γ may come close to the number of observations, where there are more parameters than these.
+LEAST_FREEDOM = 0.05
+
+
+class Evidence(NamedTuple):
+    """What `evidence` finds at one θ."""
+
+    factor: NDArray  # L, lower, of H = L Lᵀ
+    noise: float  # σ²
+    gamma: NDArray  # γ_i, the effective number of parameters of each group
+    n_effective: float  # γ, with those of the flat parameters
+    log_evidence: float
+
+
+def least_alpha(G: NDArray, dtype: DTypeLike) -> float:
+    """A smaller penalty is within the rounding of G, computed in ``dtype``."""
+    share = max(10 * np.finfo(dtype).eps, len(G) * np.finfo(np.float64).eps)
+    return share * max(G.diagonal().max(initial=0.0), np.finfo(dtype).tiny)
+
+
+def precision(G: NDArray, groups: list[NDArray], alpha: NDArray) -> tuple[NDArray, NDArray]:
+    """What H adds to the diagonal of G = Σ w ∇f ∇fᵀ, and which parameters are flat."""
+    p = spread(groups, alpha, len(G))
+    flat = p == 0
+    p[flat] = FLAT * np.mean(G.diagonal()[flat]) if flat.any() else 0.0
+    return p, flat
+
+
+def spread(groups: list[NDArray], alpha: NDArray, n_params: int) -> NDArray:
+    """α_i at the parameters of group i, 0 elsewhere."""
+    p = np.zeros(n_params)
+    for index, value in zip(groups, alpha, strict=True):
+        p[index] = value
+    return p
+
+
+def factorised(G: NDArray, p: NDArray) -> NDArray:
+    """L, lower, of G + diag(p) = L Lᵀ; a LinAlgError where that is not positive definite."""
+    H = G.copy()
+    H[np.diag_indices_from(H)] += p
+    factor, info = lapack.dpotrf(H.T, lower=1, clean=1, overwrite_a=1)
+    if info != 0:
+        raise LinAlgError(f"The leading minor {info} is not positive.")
+    return factor
+
+
+def evidence(
+    G: NDArray,
+    theta: NDArray,
+    squares: float,
+    n_observations: float,
+    groups: list[NDArray],
+    alpha: NDArray,
+    noise: float | None = None,
+) -> Evidence:
+    """The posterior at θ, γ, and the evidence for α and σ².
+
+    Parameters
+    ----------
+    G : ndarray of shape (P, P)
+        Σ_s w_s ∇f ∇fᵀ, over the outputs too.
+    theta : ndarray of shape (P,)
+    squares : float
+        Σ_s w_s ‖f(x_s) − y_s‖².
+    n_observations : float
+        N: Σ_s w_s, times the number of outputs.
+    groups : list of int ndarray
+        Where in θ the parameters of each α_i are.
+    alpha : ndarray of shape (len(groups),)
+        A group of α_i = 0 has a flat prior.
+    noise : float, optional
+        σ²; by default the one that is most probable.
+
+    Raises
+    ------
+    LinAlgError
+        Where rounding leaves H indefinite.
+    """
+    p, flat = precision(G, groups, alpha)
+    p = np.maximum(p, least_alpha(G, theta.dtype))
+    L = factorised(G, p)
+    inverse, _ = lapack.dtrtri(L, lower=1)
+    variances = np.einsum("ij,ij->j", inverse, inverse)  # diag H⁻¹, as H⁻¹ = L⁻ᵀ L⁻¹
+    sizes = np.array([len(index) for index in groups])
+    traces = np.array([variances[index].sum() for index in groups])
+    gamma = sizes - alpha * traces  # γ_i = n_i − α_i tr_i H⁻¹ (PRML 5.179)
+    n_effective = len(theta) - float(p @ variances)  # γ
+    if noise is None:
+        noise = noise_variance(squares, n_observations, n_effective)
+    energy = squares + float(spread(groups, alpha, len(theta)) @ theta**2)
+    log_det = 2 * float(np.log(L.diagonal()).sum())  # ln |H|
+    log_prior = float(np.log(p[~flat]).sum())  # Σ n_i ln α_i
+    # ½ [Σ n_i ln α_i − ln |H| − (Σ w r² + Σ α_i ‖A_i‖²)/σ² − (N − n_flat) ln 2πσ²]  (PRML 5.175)
+    log_evidence = math.inf
+    if noise > 0:
+        log_noise = (n_observations - flat.sum()) * math.log(2 * math.pi * noise)
+        log_evidence = 0.5 * (log_prior - log_det - energy / noise - log_noise)
+    return Evidence(L, noise, gamma, n_effective, log_evidence)
+
+
+def noise_variance(squares: float, n_observations: float, n_effective: float) -> float:
+    """The σ² of greatest evidence, at a given γ."""
+    freedom = max(n_observations - n_effective, LEAST_FREEDOM * n_observations)
+    return squares / freedom  # σ² = Σ w r² / (N − γ)  (PRML 5.180)
+
+
+def alphas(theta: NDArray, groups: list[NDArray], gamma: NDArray, noise: float) -> NDArray:
+    """The α_i of greatest evidence, at given γ_i and σ²."""
+    norms = np.array([theta[index] @ theta[index] for index in groups])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return noise * gamma / norms  # α_i / σ² = γ_i / ‖A_i‖²  (PRML 5.178)

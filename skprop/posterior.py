@@ -1,0 +1,96 @@
+"""The error bars of a fitted network: its linearised Laplace posterior.
+
+Near θ the network is linear in its parameters, so a Gaussian posterior of covariance σ² H⁻¹
+(`skprop.evidence`) gives at every x a Gaussian prediction of mean f(x; θ) and variance::
+
+    σ² (1 + gᵀ H⁻¹ g),    g = ∂f(x; θ)/∂θ
+
+References
+----------
+D. J. C. MacKay, "A practical Bayesian framework for backpropagation networks", Neural Computation
+4 (1992), 448-472; in C. M. Bishop, "Pattern Recognition and Machine Learning", 2006, it is
+equation 5.173.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, solve_triangular
+
+from .backprop import halves, to_tanh
+from .blocks import check_memory, parts, run, single_threaded_blas
+from .evidence import Evidence, evidence, spread
+from .jacobian import fill_jacobian, jacobian_rows, output_slope, units
+from .layout import Layout
+from .objective import MLPObjective, checked_alphas
+from .rows import Rows
+
+# In multiplications: a posterior within these takes half a second or less and 8 MB.
+MAX_PARAMS, MAX_WORK = 1000, 2e10
+
+
+def affordable(objective: MLPObjective) -> bool:
+    """Whether the posterior costs so little that every fit may have it."""
+    P, work = objective.n_params, objective.n_samples * objective.layout.sizes[-1]
+    return P <= MAX_PARAMS and work * P**2 <= MAX_WORK
+
+
+def require_dense(P: int) -> None:
+    """Refuse matrices of P × P numbers that would not fit the memory."""
+    check_memory(
+        4 * 8 * P * P,  # G, H, L and L⁻¹
+        f"The posterior of {P} parameters, four matrices of {P} × {P} numbers,",
+        "Use fewer units; or give alpha a number, and n_members=5 with early_stopping=True.",
+    )
+
+
+def weight_groups(layout: Layout) -> list[NDArray]:
+    """Where in θ the entries of each A_i are."""
+    return [A.ravel() for A, _ in layout.views(np.arange(layout.n_params))]
+
+
+def laplace(objective: MLPObjective, theta: NDArray, alpha) -> Evidence | None:
+    """The posterior at θ under a penalty α, of the data of the objective, and its own noise.
+
+    None where the numbers do not allow it: it overflows, or rounding leaves H indefinite.
+    """
+    layout, W = objective.layout, objective.total_weight
+    groups = weight_groups(layout)
+    own = spread(groups, checked_alphas(objective.alpha, layout.n_layers), layout.n_params)
+    alpha = checked_alphas(alpha, layout.n_layers)
+    theta = theta.astype(objective.dtype)
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"), single_threaded_blas:
+        loss, _, G = objective.normal_equations(theta)
+        G *= W
+        G[np.diag_indices_from(G)] -= own
+        squares = max(2 * W * loss - float(own @ theta.astype(np.float64) ** 2), 0.0)
+        if not np.isfinite(squares + G.trace()):
+            return None
+        try:
+            return evidence(G, theta, squares, W * layout.sizes[-1], groups, alpha)
+        except LinAlgError:
+            return None
+
+
+def model_variance(
+    layout: Layout, theta: NDArray, X: Rows, output_activation: str, factor: NDArray
+) -> NDArray:
+    """gᵀ H⁻¹ g for each output at each of the rows, of shape (rows, d_K); H = L Lᵀ."""
+    n, P, d_K = X.shape[0], layout.n_params, layout.sizes[-1]
+    output_sigmoid = output_activation == "sigmoid"
+    variance = np.empty((n, d_K))
+    dealt = parts(slice(0, n), n, min(jacobian_rows(P * d_K, np.float64), n), n * d_K * P * P)
+
+    def fill_part(k: int) -> None:
+        for rows, m in dealt[k]:
+            f, output = units(B, X.read_dense(rows, m), layout, output_sigmoid)
+            J = np.zeros((d_K, P, m), X.dtype)
+            slope = output_slope(output, output_sigmoid)
+            fill_jacobian(layout.views(theta), f, slope, layout, J)
+            for j, g in enumerate(J):
+                v = solve_triangular(factor, g, lower=True, check_finite=False)
+                variance[rows, j] = np.einsum("ps,ps->s", v, v)  # gᵀ H⁻¹ g = ‖L⁻¹ g‖²
+
+    with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas as n_threads:
+        B = to_tanh(theta, layout, halves(layout, output_sigmoid, X.dtype))
+        run(fill_part, len(dealt), n_threads)
+    return variance

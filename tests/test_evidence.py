@@ -1,0 +1,465 @@
+"""The evidence framework and the error bars, against definitions and closed forms."""
+
+import itertools
+import pickle
+
+import numpy as np
+import pytest
+import reference
+from scipy.stats import multivariate_normal
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import BayesianRidge
+from threadpoolctl import threadpool_limits
+
+from skprop import MLPObjective, MLPSigmoidRegressor
+from skprop.evidence import alphas, evidence, noise_variance
+from skprop.posterior import laplace, model_variance, weight_groups
+from skprop.rows import Rows
+from skprop.solvers import CONVERGED, LIMIT, minimize_evidence
+
+X = np.random.default_rng(0).normal(size=(60, 3))
+Y = np.sin(2 * X[:, 0]) + X[:, 1] + np.random.default_rng(1).normal(scale=0.2, size=60)
+ALPHAS = (0.4, 1.3, 0.7, 2.1)
+
+
+def curvature(problem):
+    """Σ w ∇f ∇fᵀ by the complex step, over the outputs too."""
+    total = 0.0
+    for x, w in zip(problem.X, problem.w, strict=True):
+        J = reference.output_jacobian(problem.theta, x, problem.sizes, problem.output_activation)
+        total = total + w * J.T @ J
+    return total
+
+
+def arguments(problem):
+    """What `evidence` takes of a problem, by definition."""
+    groups = weight_groups(problem.objective().layout)
+    squares = 2 * problem.w.sum() * reference.loss(problem.theta, *problem.definition[:3], 0.0,
+                                                   *problem.definition[4:])  # fmt: skip
+    N = problem.w.sum() * problem.y.shape[1]
+    return curvature(problem), problem.theta, squares, N, groups
+
+
+def test_the_effective_numbers_are_those_of_the_definition(problem):
+    G, theta, squares, N, groups = arguments(problem)
+    alpha = np.array(ALPHAS[: len(groups)])
+    found = evidence(G, theta, squares, N, groups, alpha, noise=0.3)
+    H = found.factor @ found.factor.T
+    np.testing.assert_allclose((H - G)[~np.eye(len(G), dtype=bool)], 0, atol=1e-12)
+    share = np.diag(G @ np.linalg.inv(H))  # γ = tr G H⁻¹, as each group's is 1 − α (H⁻¹)_jj
+    for index, value in zip(groups, found.gamma, strict=True):
+        np.testing.assert_allclose(value, share[index].sum(), rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(found.n_effective, share.sum(), rtol=1e-8)
+    assert 0 < found.n_effective < len(theta)
+
+
+def test_the_updates_are_where_the_derivative_of_the_log_evidence_vanishes(problem):
+    *known, groups = arguments(problem)
+    G, theta, squares, N = known
+    alpha, noise = np.array(ALPHAS[: len(groups)]), 0.3
+
+    def log_evidence(log_alpha, log_noise):
+        # In groups only, so that γ has no part of a flat prior that is not quite flat.
+        some = np.sort(np.concatenate(groups))
+        place = [np.searchsorted(some, index) for index in groups]
+        arguments = G[np.ix_(some, some)], theta[some], squares, N, place
+        return evidence(*arguments, np.exp(log_alpha), np.exp(log_noise))
+
+    at = np.log(alpha), np.log(noise)
+    found, h = log_evidence(*at), 1e-4
+    norms = np.array([theta[index] @ theta[index] for index in groups])
+    for i, step in enumerate(h * np.eye(len(groups))):
+        up, down = (log_evidence(at[0] + s, at[1]).log_evidence for s in (step, -step))
+        slope = 0.5 * (found.gamma[i] - alpha[i] * norms[i] / noise)
+        assert (up - down) / (2 * h) == pytest.approx(slope, rel=1e-6, abs=1e-6)
+    assert alphas(theta, groups, found.gamma, noise) * norms == pytest.approx(noise * found.gamma)
+    # σ² moves α_i/σ² too: along it with these fixed, the derivative is ½ (Σ w r²/σ² + γ − N).
+    up, down = (
+        log_evidence(at[0] + s, at[1] + s).log_evidence for s in (h, -h)
+    )  # fmt: skip
+    slope = 0.5 * (squares / noise + found.gamma.sum() - N)
+    assert (up - down) / (2 * h) == pytest.approx(slope, rel=1e-6, abs=1e-6)
+    best = noise_variance(squares, 100.0, found.gamma.sum())
+    assert squares / best + found.gamma.sum() == pytest.approx(100.0)
+
+
+def test_the_log_evidence_is_the_density_of_the_targets():
+    alpha, noise, n = 0.7, 0.25, len(X)
+    G = X.T @ X
+    theta = np.linalg.solve(G + alpha * np.eye(3), X.T @ Y)
+    squares = np.sum((X @ theta - Y) ** 2)
+    found = evidence(G, theta, squares, n, [np.arange(3)], np.array([alpha]), noise)
+    covariance = noise * (np.eye(n) + X @ X.T / alpha)
+    density = multivariate_normal(np.zeros(n), covariance).logpdf(Y)
+    assert found.log_evidence == pytest.approx(density, rel=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_linear_model_is_bayesian_ridge(diabetes, weighted):
+    X, y = diabetes
+    w = np.random.default_rng(0).uniform(0.5, 3, len(y)) if weighted else np.ones(len(y))
+    X, y = X - np.average(X, axis=0, weights=w), (y - np.average(y, weights=w)) / y.std()
+    X /= X.std(axis=0)
+    objective = MLPObjective(X, y, hidden_layer_sizes=(), sample_weight=w)
+    found = minimize_evidence(
+        objective, objective.initial_theta(0), [np.arange(10)], known=[10], tol=1e-12,
+        weight=w.sum(), n_observations=w.sum(),
+    )  # fmt: skip
+    ridge = BayesianRidge(
+        alpha_1=0, alpha_2=0, lambda_1=0, lambda_2=0, tol=1e-14, max_iter=1000, compute_score=True
+    ).fit(X, y, w)
+    assert found.status == CONVERGED
+    np.testing.assert_allclose(found.x[:10], ridge.coef_, atol=1e-9)
+    np.testing.assert_allclose(found.alpha, ridge.lambda_ / ridge.alpha_, rtol=1e-9)
+    np.testing.assert_allclose(found.evidence.noise, 1 / ridge.alpha_, rtol=1e-9)
+    np.testing.assert_allclose(found.evidence.log_evidence, ridge.scores_[-1], rtol=1e-12)
+    H = found.evidence.factor @ found.evidence.factor.T
+    np.testing.assert_allclose(found.evidence.noise * np.linalg.inv(H), ridge.sigma_, atol=1e-12)
+
+
+def test_the_regressor_without_hidden_layer_is_a_bayesian_linear_model(diabetes):
+    X, y = diabetes
+    model = MLPSigmoidRegressor((), alpha="evidence", tol=1e-10).fit(X, y)
+    Z = np.column_stack([model.x_scaler_.transform(X), np.ones(len(X))])
+    t = (y - y.mean()) / y.std()
+    penalty = np.diag([*[model.alpha_] * 10, 0])
+    H = Z.T @ Z + penalty
+    theta = np.linalg.solve(H, Z.T @ t)
+    gamma = np.trace(np.linalg.solve(H, Z.T @ Z))
+    noise = np.sum((Z @ theta - t) ** 2) / (len(X) - gamma)
+    assert model.effective_n_parameters_ == pytest.approx(gamma, rel=1e-5)
+    assert model.noise_variance_ == pytest.approx(noise * y.var(), rel=1e-6)
+    assert model.alpha_ == pytest.approx(noise * (gamma - 1) / np.sum(theta[:10] ** 2), rel=1e-5)
+    std = np.sqrt(noise * (1 + np.einsum("sp,ps->s", Z, np.linalg.solve(H, Z.T)))) * y.std()
+    mean, found = model.predict(X, return_std=True)
+    np.testing.assert_allclose(mean, Z @ theta * y.std() + y.mean(), rtol=1e-9)
+    np.testing.assert_allclose(found, std, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_variance_of_a_prediction_is_that_of_the_definition(problem, dtype):
+    objective = problem.objective(dtype)
+    found = laplace(objective, problem.theta, problem.alpha)
+    covariance = np.linalg.inv(found.factor @ found.factor.T)
+    variance = model_variance(
+        objective.layout, problem.theta.astype(dtype), Rows(problem.X.astype(dtype)),
+        problem.output_activation, found.factor,
+    )  # fmt: skip
+    tolerance = 1e-9 if dtype == np.float64 else 2e-2
+    for x, row in zip(problem.X, variance, strict=True):
+        J = reference.output_jacobian(problem.theta, x, problem.sizes, problem.output_activation)
+        np.testing.assert_allclose(row, np.diag(J @ covariance @ J.T), rtol=tolerance)
+
+
+def test_the_posterior_of_a_fixed_alpha_does_not_depend_on_the_penalty_of_the_objective(problem):
+    found = [
+        laplace(problem.objective(alpha=alpha), problem.theta, 0.3) for alpha in (0.0, 0.3, 2.0)
+    ]
+    for one, other in itertools.pairwise(found):
+        np.testing.assert_allclose(one.factor, other.factor, rtol=1e-9, atol=1e-9)
+        assert one.noise == pytest.approx(other.noise)
+
+
+def fit(X=X, y=Y, hidden=6, **parameters):
+    weight = parameters.pop("sample_weight", None)
+    parameters = {"alpha": "evidence", "random_state": 0} | parameters
+    return MLPSigmoidRegressor(hidden, **parameters).fit(X, y, weight)
+
+
+def assert_same(one, other, rtol=1e-6):
+    for a, b in zip(one.predict(X, True), other.predict(X, True), strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol)
+    np.testing.assert_allclose(one.alpha_, other.alpha_, rtol=rtol)
+    assert one.log_evidence_ == pytest.approx(other.log_evidence_, rel=rtol)
+
+
+def test_a_settled_fit_is_at_the_fixed_point():
+    model = fit(tol=1e-7, max_iter=5000, hidden=3)
+    found = laplace(clone(model).set_params(alpha=0.0).make_objective(X, Y)[0], model.theta_,
+                    model.alpha_)  # fmt: skip
+    norm = sum(np.sum(A**2) for A in model.coefs_)
+    assert model.alpha_ == pytest.approx(found.noise * found.gamma.sum() / norm, rel=1e-5)
+    assert model.noise_variance_ == pytest.approx(found.noise * Y.var(), rel=1e-5)
+    objective, _ = clone(model).set_params(alpha=model.alpha_).make_objective(X, Y)
+    assert np.abs(objective.gradient(model.theta_)).max() < 1e-6
+    assert model.loss_ == pytest.approx(objective.loss(model.theta_), rel=1e-9)
+
+
+def test_it_finds_the_noise_and_covers_as_it_says():
+    rng = np.random.default_rng(3)
+    x = rng.uniform(-3, 3, (400, 1))
+    y = np.sin(2 * x[:, 0]) + rng.normal(scale=0.3, size=400)
+    model = fit(x, y, hidden=10)
+    assert model.noise_variance_ == pytest.approx(0.09, rel=0.15)
+    assert 5 < model.effective_n_parameters_ < 25
+    x = rng.uniform(-3, 3, (4000, 1))
+    mean, std = model.predict(x, return_std=True)
+    z = (np.sin(2 * x[:, 0]) + rng.normal(scale=0.3, size=4000) - mean) / std
+    for bound, share in ((0.674, 0.5), (1.282, 0.8), (1.960, 0.95)):
+        assert np.mean(np.abs(z) < bound) == pytest.approx(share, abs=0.04)
+    assert np.sqrt(np.mean((np.sin(2 * x[:, 0]) - mean) ** 2)) < 0.1
+
+
+def test_the_band_opens_where_there_are_no_data():
+    x = np.concatenate([np.linspace(-3, -1, 40), np.linspace(1, 3, 40)])[:, None]
+    model = fit(x, np.sin(2 * x[:, 0]) + np.random.default_rng(0).normal(scale=0.05, size=80))
+    at_data, in_gap = model.predict([[-2.0], [0.0]], return_std=True)[1]
+    assert in_gap > 3 * at_data
+    assert at_data < 2 * np.sqrt(model.noise_variance_)
+
+
+def test_more_parameters_than_rows():
+    model = fit(hidden=(30, 10), X=X[:40], y=Y[:40])
+    assert len(model.theta_) > 400
+    assert model.effective_n_parameters_ < 40
+    mean, std = model.predict(X[40:], return_std=True)
+    assert np.sqrt(np.mean((mean - Y[40:]) ** 2)) < 0.8
+    assert np.mean(np.abs(mean - Y[40:]) < 2 * std) > 0.8
+
+
+def test_the_units_of_the_data_do_not_matter():
+    model, scaled = fit(), fit(X * [2, 4, 0.5], 8 * Y - 32)
+    np.testing.assert_allclose(
+        scaled.predict(X * [2, 4, 0.5], True)[1], 8 * model.predict(X, True)[1], rtol=1e-4
+    )
+    assert scaled.noise_variance_ == pytest.approx(64 * model.noise_variance_, rel=1e-4)
+    np.testing.assert_allclose(scaled.alpha_, model.alpha_, rtol=1e-3)
+
+
+def test_weight_two_is_the_row_twice():
+    w = np.random.default_rng(0).integers(0, 3, len(X))
+    # Few steps: rounding grows from one to the next.
+    weighted = fit(sample_weight=w.astype(float), hidden=3)
+    assert_same(weighted, fit(np.repeat(X, w, axis=0), np.repeat(Y, w), hidden=3), rtol=1e-4)
+
+
+def test_several_outputs():
+    Y2 = np.column_stack([Y, 10 * Y + 3])
+    model = fit(y=Y2)
+    mean, std = model.predict(X, return_std=True)
+    assert mean.shape == std.shape == (60, 2)
+    assert model.noise_variance_.shape == (2,)
+    assert model.noise_variance_[1] == pytest.approx(100 * model.noise_variance_[0])
+    assert isinstance(model.alpha_, float)
+    column = fit(y=Y[:, None])
+    assert column.predict(X, return_std=True)[1].shape == (60, 1)
+    assert column.noise_variance_.shape == (1,)
+    assert isinstance(fit().noise_variance_, float)
+
+
+def test_a_target_without_noise_and_a_constant_one():
+    model = fit(y=X[:, 0] - 2 * X[:, 1])
+    assert model.noise_variance_ < 1e-4
+    assert np.abs(model.predict(X) - X[:, 0] + 2 * X[:, 1]).max() < 0.1
+    for constant in (0.0, 3.7):
+        mean, std = fit(y=np.full(60, constant)).predict(X, return_std=True)
+        assert (mean == constant).all()
+        assert (std == 0).all()
+    mixed = fit(y=np.column_stack([np.ones(60), Y]))
+    assert (mixed.predict(X)[:, 0] == 1).all()
+    assert mixed.predict(X, return_std=True)[1].shape == (60, 2)
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 5])
+def test_very_few_rows(n_samples):
+    mean, std = fit(X[:n_samples], Y[:n_samples]).predict(X, return_std=True)
+    assert np.isfinite(mean).all()
+    assert np.isfinite(std).all()
+
+
+def test_float32():
+    model, narrow = fit(hidden=3), fit(X.astype(np.float32), hidden=3)
+    mean, std = narrow.predict(X.astype(np.float32), return_std=True)
+    assert mean.dtype == std.dtype == np.float32
+    np.testing.assert_allclose(std, model.predict(X, return_std=True)[1], rtol=0.1)
+
+
+@pytest.mark.parametrize("parameters", [{"n_members": 1}, {"n_members": 3}])
+def test_the_number_of_threads_does_not_matter(parameters):
+    x = np.random.default_rng(0).normal(size=(700, 8))
+    models = []
+    for n_threads in (1, 4):
+        with threadpool_limits(n_threads), pytest.warns(match="max_iter"):
+            models.append(fit(x, x[:, 0] ** 2, 20, max_iter=3, **parameters))
+        with threadpool_limits(n_threads):
+            models[-1].std = models[-1].predict(x, return_std=True)[1]
+    one, many = map(vars, models)
+    assert one.keys() == many.keys()
+    for name in ("theta_", "alpha_", "_factor", "log_evidence_", "std"):
+        np.testing.assert_array_equal(one[name], many[name])
+
+
+def test_a_pickle_gives_the_same_error_bars():
+    model = fit(n_members=2)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict(X, True)[1], model.predict(X, True)[1])
+
+
+# ---- any fitted model ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"alpha": 1.0},
+        {"alpha": [1.0, 0.1]},
+        {"alpha": 0.0},
+        {"alpha": 0.1, "solver": "adam", "max_iter": 300},
+        {"alpha": 0.1, "early_stopping": True},
+        {"alpha": 0.1, "output_activation": "sigmoid"},
+        {"alpha": 0.1, "standardize": False},
+    ],
+    ids=str,
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_every_fit_of_a_small_network_has_error_bars(parameters):
+    model = fit(**parameters)
+    mean, std = model.predict(X, return_std=True)
+    np.testing.assert_array_equal(mean, model.predict(X))
+    assert std.shape == mean.shape
+    assert (std >= np.sqrt(model.noise_variance_)).all()
+    assert model.effective_n_parameters_ < model.theta_.size
+    if not model.early_stopping:  # which learns from a part of the rows
+        again = pickle.loads(pickle.dumps(model)).fit_posterior(X, Y)
+        np.testing.assert_allclose(again.predict(X, True)[1], std, rtol=1e-6)
+
+
+def test_fit_posterior_is_for_what_fit_does_not_do():
+    large = fit(alpha=1.0, hidden=250, max_iter=5, tol=1.0)
+    theta = large.theta_.copy()
+    set_ = fit(alpha=1.0)
+    expected = set_.predict(X, return_std=True)[1]
+    set_.set_theta(set_.theta_)
+    incremental = MLPSigmoidRegressor(4, solver="adam").partial_fit(X, Y)
+    for model in (large, set_, incremental):
+        with pytest.raises(ValueError, match=r"fit_posterior\(X, y\)"):
+            model.predict(X, return_std=True)
+        assert (model.fit_posterior(X, Y).predict(X, return_std=True)[1] > 0).all()
+    np.testing.assert_array_equal(large.theta_, theta)
+    np.testing.assert_allclose(set_.predict(X, True)[1], expected, rtol=1e-9)
+    assert (set_.predict(X, True)[1].shape) == (60,)
+
+
+def test_fit_posterior_refuses_what_makes_no_sense():
+    with pytest.raises(NotFittedError):
+        MLPSigmoidRegressor().fit_posterior(X, Y)
+    model = fit(alpha=1.0)
+    with pytest.raises(ValueError, match="features"):
+        model.fit_posterior(X[:, :2], Y)
+    assert model.predict(X, return_std=True)[1].shape == (60,)
+
+
+# ---- committees ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parameters", [{}, {"alpha": 0.5}, {"alpha": 0.5, "early_stopping": True}])
+def test_a_committee_averages_its_members(parameters):
+    committee = fit(n_members=3, **parameters)
+    P = 6 * 4 + 7
+    assert committee.theta_.shape == (3, P)
+    assert [A.shape for A in committee.coefs_] == [(3, 3, 6), (3, 6, 1)]
+    assert [b.shape for b in committee.intercepts_] == [(3, 6), (3, 1)]
+    assert all(np.shares_memory(A, committee.theta_) for A in committee.coefs_)
+    assert len({theta.tobytes() for theta in committee.theta_}) == 3
+    means, variances, gradients = [], [], []
+    for j, theta in enumerate(committee.theta_):
+        member = pickle.loads(pickle.dumps(committee)).set_theta(theta)
+        member._factor, member._noise = committee._factor[j], committee._noise[j]
+        mean, std = member.predict(X, return_std=True)
+        means.append(mean)
+        variances.append(std**2)
+        gradients.append(member.predict_gradient(X))
+    mean, std = committee.predict(X, return_std=True)
+    np.testing.assert_allclose(mean, np.mean(means, axis=0), rtol=1e-12)
+    np.testing.assert_allclose(std**2, np.mean(variances, axis=0) + np.var(means, axis=0))
+    np.testing.assert_allclose(committee.predict_gradient(X), np.mean(gradients, axis=0))
+    np.testing.assert_array_equal(committee.predict(X), mean)
+
+
+def test_the_first_member_is_the_network_fitted_alone():
+    alone, committee = fit(), fit(n_members=2)
+    np.testing.assert_array_equal(committee.theta_[0], alone.theta_)
+    np.testing.assert_array_equal(committee.alpha_[0], alone.alpha_)
+    assert committee.n_iter_ >= alone.n_iter_
+    assert isinstance(committee.loss_, float)
+    assert len(committee.loss_curve_) == committee.n_iter_
+
+
+def test_members_hold_out_rows_of_their_own():
+    committee = fit(alpha=0.0, n_members=3, early_stopping=True, hidden=())
+    slopes = committee.theta_[:, 0]
+    assert len(set(slopes)) == 3
+    watched = fit(alpha=0.0, n_members=2, early_stopping=True)
+    assert len(watched.validation_scores_) == watched.n_iter_
+
+
+def test_theta_of_a_committee_can_be_set():
+    committee = fit(n_members=2)
+    theta = committee.theta_[::-1].copy()
+    expected = committee.predict(X)
+    np.testing.assert_allclose(committee.set_theta(theta).predict(X), expected)
+    with pytest.raises(ValueError, match="alpha='evidence' after set_theta"):
+        committee.fit_posterior(X, Y)
+    committee.set_params(alpha=[1.0, 0.1]).fit_posterior(X, Y)
+    assert committee.predict(X, return_std=True)[1].shape == (60,)
+    with pytest.raises(ValueError, match="theta has shape"):
+        committee.set_theta(np.zeros((3, theta.shape[1])))
+
+
+def test_what_is_constant_is_silent_in_every_member():
+    features = np.column_stack([X, np.full(60, 2.0)])
+    committee = fit(features, np.column_stack([Y, np.ones(60)]), n_members=3)
+    assert (committee.coefs_[0][:, 3] == 0).all()
+    assert (committee.predict(features)[:, 1] == 1).all()
+
+
+# ---- what is refused, and what is said -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"solver": "adam"}, "solver='adam'"),
+        ({"solver": lambda objective, theta0: None}, "solver="),
+        ({"early_stopping": True}, "early_stopping=True"),
+        ({"n_members": 2, "warm_start": True}, "warm_start=True with n_members=2"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        fit(**parameters)
+
+
+def test_make_objective_and_partial_fit_are_refused():
+    with pytest.raises(ValueError, match="alpha='evidence'"):
+        MLPSigmoidRegressor(alpha="evidence").make_objective(X, Y)
+    assert not hasattr(MLPSigmoidRegressor(solver="adam", n_members=2), "partial_fit")
+
+
+def test_too_many_parameters_are_refused_with_an_alternative():
+    with pytest.raises(ValueError, match=r"GiB.*n_members=5 with early_stopping=True"):
+        fit(hidden=(100_000, 10))
+
+
+def test_verbose_tells_the_evidence(capsys):
+    model = fit(verbose=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == model.n_iter_
+    assert "log evidence = " in lines[-1]
+    assert "noise = " in lines[-1]
+    fit(verbose=True, n_members=2)
+    assert capsys.readouterr().out.count("Member 2, Iteration 1,") == 1
+
+
+def test_a_limit_is_a_warning_and_a_result():
+    with pytest.warns(match="max_iter=2"):
+        assert fit(max_iter=2).n_iter_ == 2
+    objective, _ = MLPSigmoidRegressor(3).make_objective(X, Y)
+    objective = MLPObjective(X, Y, hidden_layer_sizes=3)
+    found = minimize_evidence(
+        objective, objective.initial_theta(0), weight_groups(objective.layout), weight=60,
+        n_observations=60, max_fun=3,
+    )  # fmt: skip
+    assert found.status == LIMIT
+    assert found.nfev <= 4
