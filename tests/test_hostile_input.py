@@ -168,7 +168,7 @@ def test_a_fit_gives_finite_predictions_or_names_what_is_wrong(problem, paramete
     assert np.isfinite(model.theta_).all()
     assert np.isfinite(model.loss_)
     assert len(model.loss_curve_) == model.n_iter_
-    if parameters["learning_rate_init"] > 1 and parameters["solver"] in ("sgd", "adam"):
+    if parameters["learning_rate_init"] >= 1 and parameters["solver"] in ("sgd", "adam"):
         predicted = attempt(lambda: model.predict(X))  # it may be on its way to infinity
         if predicted is None:
             return
