@@ -222,6 +222,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     process-wide: during a fit other threads' BLAS calls run on one thread too. The result is the
     same to the last bit on any number of threads.
 
+    Ctrl-C ends the run of a built-in solver with the best θ so far, a `ConvergenceWarning`, and
+    ``n_iter_``, ``loss_`` and the curves that belong to it; inside `GridSearchCV` it ends one
+    candidate. Before the first evaluation, and at a second Ctrl-C, it comes out as
+    KeyboardInterrupt with the previous fit intact. A pass of `partial_fit` is made whole or not at
+    all.
+
     From scikit-learn 1.9 on, ``set_callbacks`` takes its callbacks, such as
     `sklearn.callback.ProgressBar` and `sklearn.callback.ScoringMonitor`. `fit` is a task, and every
     iteration or epoch of a built-in solver is one below it, alone, in a `Pipeline` and in a

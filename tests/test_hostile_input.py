@@ -1,6 +1,7 @@
 """Data nobody looked at: a fit succeeds with finite predictions or names what is wrong.
 
-``pytest tests/test_hostile_input.py`` tries 500 cases, with ``--hypothesis-profile=deep`` 20,000.
+``pytest tests/test_hostile_input.py`` tries 500 cases, with ``--hypothesis-profile=deep`` 20,000
+(the profiles are in ``conftest.py``).
 """
 
 import re
@@ -10,7 +11,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -22,14 +23,6 @@ from skprop import (
     minimize_lm,
     minimize_sgd,
 )
-
-settings.register_profile(
-    "default", max_examples=250, deadline=None, derandomize=True, database=None,
-    suppress_health_check=[HealthCheck.too_slow],
-)  # fmt: skip
-settings.register_profile("deep", settings.get_profile("default"), max_examples=10_000)
-if settings().max_examples != 10_000:
-    settings.load_profile("default")
 
 # What a message has to name, one of them at least.
 NAMED = re.compile(
