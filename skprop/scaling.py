@@ -49,9 +49,9 @@ def fit_range_scaler(rows: Rows) -> StandardScaler:
     range is a point, s is a power of two for which ½ is mapped back to that very point.
     """
     low, high = extremes(rows)
-    centre = low + (high - low) / 2
-    scale = (high - low) / 0.8
+    centre = low / 2 + high / 2
     with np.errstate(over="ignore"):
+        scale = np.minimum((high - low) / 0.8, np.finfo(float).max)
         for j in np.flatnonzero(scale == 0):
             scale[j] = np.ldexp(1.0, min(np.frexp(centre[j])[1], 1023))
             while (centre[j] - scale[j] / 2) + scale[j] / 2 != centre[j]:
