@@ -4,6 +4,7 @@
 (the profiles are in ``conftest.py``).
 """
 
+import itertools
 import re
 import tempfile
 import warnings
@@ -28,6 +29,8 @@ from skprop import (
 NAMED = re.compile(
     r"\b(X|y|sample_weight|X_val|y_val|theta|theta0|alpha|learning_rate_init|early_stopping)\b"
 )
+FOLDER, NUMBERS = tempfile.TemporaryDirectory(), itertools.count()  # for memory maps
+
 quiet = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 EXPONENTS = [-300, -200, -160, -30, -8, 0, 0, 0, 3, 8, 30, 150, 160, 300]
@@ -72,7 +75,7 @@ def tables(draw, n, d):
     return table
 
 
-def converted(table, dtype, form, directory):
+def converted(table, dtype, form):
     """The table in another dtype and form, as someone may hand it in."""
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -86,8 +89,9 @@ def converted(table, dtype, form, directory):
     if form == "read-only":
         a.setflags(write=False)
     elif form == "memory map" and dtype != "object":
-        np.save(f"{directory}/a.npy", a)
-        return np.load(f"{directory}/a.npy", mmap_mode="r")
+        path = f"{FOLDER.name}/{next(NUMBERS)}.npy"
+        np.save(path, a)
+        return np.load(path, mmap_mode="r")
     elif form == "list":
         return a.tolist()
     elif form == "frame":
@@ -113,11 +117,10 @@ def problems(draw):
         weight = np.random.default_rng(n).uniform(0.1, 1, n)
         weight *= 10.0 ** draw(st.sampled_from([-300, -30, 0, 0, 0, 30, 300]))
         weight[: draw(st.integers(0, n))] = draw(st.sampled_from([0.0, 0.0, 0.0, -1.0, np.nan]))
-    directory = tempfile.mkdtemp(prefix="skprop-")
     forms_of_y = ["array", "read-only", "every second row", "list", "memory map"]
     return (
-        converted(X, draw(st.sampled_from(DTYPES)), draw(st.sampled_from(FORMS)), directory),
-        converted(y, draw(st.sampled_from(DTYPES)), draw(st.sampled_from(forms_of_y)), directory),
+        converted(X, draw(st.sampled_from(DTYPES)), draw(st.sampled_from(FORMS))),
+        converted(y, draw(st.sampled_from(DTYPES)), draw(st.sampled_from(forms_of_y))),
         weight,
     )
 
