@@ -1,8 +1,8 @@
 """skprop beside its peers and beside the floor: ``python -m benchmarks``.
 
-Tables: evaluation, steps, fit, predict, memory, growth (all by default); accuracy, which has to be
-named, is described in `benchmarks.accuracy`. Contenders run in the same process, interleaved, best
-of many: skprop, scikit-learn's MLPRegressor, and PyTorch and
+Tables: evaluation, hessp, steps, fit, predict, memory, growth (all by default); accuracy, which has
+to be named, is described in `benchmarks.accuracy`. Contenders run in the same process, interleaved,
+best of many: skprop, scikit-learn's MLPRegressor, and PyTorch and
 JAX (jitted) where installed. The floor is the bare matrix products and one tanh a hidden unit, in
 blocks of 512 rows on one thread, divided by the number of threads.
 """
@@ -82,6 +82,21 @@ def evaluation(options):
             yield row("evaluation", f"{n} x {d} {hidden} {outputs} {name}", seconds)
 
 
+def hessp(options):
+    """A product with the Hessian beside an evaluation of loss and gradient, and beside JAX."""
+    for name, dtype in DTYPES.items():
+        for n, d, hidden, outputs in SHAPES[: 3 if options.quick else None]:
+            X, y = c.problem(n, d, outputs, dtype)
+            functions = {
+                "skprop": c.hessp_skprop(X, y, hidden),
+                "jax": c.hessp_jax(X, y, hidden),
+                "loss and gradient": c.evaluate_skprop(X, y, hidden),
+            }
+            functions = {k: f for k, f in functions.items() if f}
+            seconds = best_of(functions, options.seconds)
+            yield row("hessp", f"{n} x {d} {hidden} {outputs} {name}", seconds)
+
+
 def steps(options):
     for solver in ("adam", "sgd"):
         for d, hidden, batch in STEPS[: 1 if options.quick else None]:
@@ -147,7 +162,7 @@ def growth(options):
         yield row("growth", f"{n} x 10 (50,)", seconds)
 
 
-TABLES = {f.__name__: f for f in (evaluation, steps, fit, predict, memory, growth)}
+TABLES = {f.__name__: f for f in (evaluation, hessp, steps, fit, predict, memory, growth)}
 
 
 def header(options):
@@ -177,7 +192,9 @@ def summarise(rows):
     for r in rows:
         if r["table"] in ("memory", "accuracy"):
             continue
-        kind = r["table"] + (f" {r['label'].split()[-1]}" if r["table"] == "evaluation" else "")
+        kind = r["table"] + (
+            f" {r['label'].split()[-1]}" if r["table"] in ("evaluation", "hessp") else ""
+        )
         for name, value in r["seconds"].items():
             if name != "skprop":
                 groups.setdefault((kind, name), []).append(value / r["seconds"]["skprop"])

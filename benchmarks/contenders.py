@@ -91,16 +91,16 @@ def evaluate_torch(X, y, hidden):
     return evaluate
 
 
-def evaluate_jax(X, y, hidden):
-    if not HAS_JAX:
-        return None
+def jax_loss(X, y, hidden):
+    """The loss as a function of [(A_0, b_0), …], and two such points."""
     import jax
     import jax.numpy as jnp
 
     jax.config.update("jax_enable_x64", True)
     objective = MLPObjective(X, y, hidden_layer_sizes=hidden)
-    params = [
-        (jnp.asarray(A), jnp.asarray(b)) for A, b in objective.unpack(objective.initial_theta(0))
+    points = [
+        [(jnp.asarray(A), jnp.asarray(b)) for A, b in objective.unpack(objective.initial_theta(k))]
+        for k in (0, 1)
     ]
     X, y = jnp.asarray(X), jnp.asarray(y.reshape(len(y), -1))
 
@@ -112,8 +112,37 @@ def evaluate_jax(X, y, hidden):
         penalty = sum((A * A).sum() for A, _ in params)
         return (((f @ A + b - y) ** 2).sum() + ALPHA * penalty) / (2 * len(X))
 
+    return loss, *points
+
+
+def evaluate_jax(X, y, hidden):
+    if not HAS_JAX:
+        return None
+    import jax
+
+    loss, params, _ = jax_loss(X, y, hidden)
     value_and_grad = jax.jit(jax.value_and_grad(loss))
     return lambda: jax.block_until_ready(value_and_grad(params))
+
+
+# ---- Hessian–vector products -------------------------------------------------------------
+
+
+def hessp_skprop(X, y, hidden):
+    objective = MLPObjective(X, y, hidden_layer_sizes=hidden, alpha=ALPHA)
+    theta, v = objective.initial_theta(0), objective.initial_theta(1)
+    return lambda: objective.hessp(theta, v)
+
+
+def hessp_jax(X, y, hidden):
+    """Forward over reverse: `jvp` of `grad`, jitted."""
+    if not HAS_JAX:
+        return None
+    import jax
+
+    loss, params, v = jax_loss(X, y, hidden)
+    product = jax.jit(lambda params, v: jax.jvp(jax.grad(loss), (params,), (v,))[1])
+    return lambda: jax.block_until_ready(product(params, v))
 
 
 def evaluate_floor(X, y, hidden):

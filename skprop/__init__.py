@@ -3,7 +3,7 @@
 from .displays import LossCurveDisplay
 from .objective import MLPObjective
 from .regressor import MLPSigmoidRegressor
-from .solvers import minimize_adam, minimize_lbfgs, minimize_sgd
+from .solvers import minimize_adam, minimize_lbfgs, minimize_lm, minimize_sgd
 
 __all__ = [
     "LossCurveDisplay",
@@ -11,6 +11,7 @@ __all__ = [
     "MLPSigmoidRegressor",
     "minimize_adam",
     "minimize_lbfgs",
+    "minimize_lm",
     "minimize_sgd",
 ]
 __version__ = "0.1.0"

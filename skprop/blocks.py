@@ -160,6 +160,7 @@ class SingleThreadedBLAS:
     def __enter__(self) -> int:
         with self._lock:
             if self._n_inside == 0:
+                self._lift()  # nothing, unless Ctrl-C came between two of these lines
                 if self._libraries is None:
                     found = ThreadpoolController().lib_controllers
                     blas = [library for library in found if library.user_api == "blas"]

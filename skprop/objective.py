@@ -563,7 +563,7 @@ class MLPObjective:
         theta = checked_theta(theta, self.layout, self.dtype)
         rows, n_rows = self._checked_rows(rows)
         P, d_K = self.n_params, self.layout.sizes[-1]
-        self._check_square("JᵀJ", "Use a solver that needs no matrix, such as L-BFGS.")
+        self._check_square("JᵀJ", "Use fewer units, or a solver without matrices, as L-BFGS is.")
         size = min(jacobian_rows(P * d_K, self.dtype), n_rows)
         J, r = np.zeros(P * d_K * size, self.dtype), np.empty(d_K * size, self.dtype)
         pairs = tiles(P, n_rows * d_K * P * P // 2)
@@ -796,7 +796,11 @@ def network_input_gradient(
 ) -> NDArray:
     """∂f_K/∂x for each of the rows, of shape (rows, d_K, d_0), x in the units of X."""
     n, output_sigmoid = X.shape[0], output_activation == "sigmoid"
-    gradient = np.empty((n, layout.sizes[-1], layout.sizes[0]), X.dtype)
+    shape = n, layout.sizes[-1], layout.sizes[0]
+    check_memory(
+        math.prod(shape) * X.dtype.itemsize, f"A gradient of shape {shape}", "Use fewer rows."
+    )
+    gradient = np.empty(shape, X.dtype)
     work = 2 * n * layout.n_params * layout.sizes[-1]
     dealt = parts(slice(0, n), n, min(block_rows(layout.sizes, X.dtype), n), work)
 
@@ -812,6 +816,29 @@ def network_input_gradient(
         if X.scaler is not None:
             np.divide(gradient, X.scaler.scale_, out=gradient, casting="same_kind")
     return gradient
+
+
+def what_overflows(objective: MLPObjective, theta: NDArray) -> str:
+    """Why the loss is not finite at θ: which column or parameter is too large."""
+    X, name = objective._X, "y"
+    with np.errstate(over="ignore", invalid="ignore"):
+        if objective._penalty is not None:
+            penalty = float(np.dot(objective._penalty * theta, theta))
+            if not math.isfinite(penalty):
+                return f"alpha={objective.alpha:g} is too large for the sum of the sample weights."
+        largest = np.abs(objective._y).max(axis=0).astype(np.float64)
+        if np.isfinite(objective.n_samples * np.square(largest).sum()):
+            name, largest = "X", np.zeros(X.shape[1])
+            for rows, m in split(slice(0, X.shape[0]), objective._block_rows):
+                x = np.abs(X.read_dense(rows, m)[:, :-1]).max(axis=0)
+                largest = np.fmax(largest, np.where(np.isnan(x), np.inf, x))
+    j = int(np.argmax(largest))
+    if name == "X" and np.abs(theta).max() > largest[j]:
+        return f"theta has entries up to {np.abs(theta).max():.3g}."
+    return (
+        f"column {j} of {name} reaches {largest[j]:.3g} in the units the network works in, "
+        f"which overflows {objective.dtype}. Rescale it."
+    )
 
 
 def take(a: NDArray, rows: RowIndex, out: NDArray) -> NDArray:

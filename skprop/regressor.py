@@ -16,7 +16,7 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -32,16 +32,19 @@ from .objective import (
     checked_weights,
     network_input_gradient,
     network_output,
+    what_overflows,
 )
 from .posterior import affordable, laplace, model_variance, require_dense, weight_groups
 from .rows import Rows
 from .scaling import fit_range_scaler, fit_scaler
 from .solvers import (
     CALLBACK,
+    INTERRUPTED,
     LIMIT,
     minimize_adam,
     minimize_evidence,
     minimize_lbfgs,
+    minimize_lm,
     minimize_sgd,
 )
 
@@ -59,6 +62,7 @@ COMMON = ("tol", "n_iter_no_change", "max_iter")
 STOCHASTIC = (*COMMON, "batch_size", "learning_rate_init", "shuffle")
 SOLVERS = {  # the function of each, and the parameters handed on to it
     "lbfgs": (minimize_lbfgs, (*COMMON, "max_fun")),
+    "lm": (minimize_lm, (*COMMON, "max_fun")),
     "evidence": (minimize_evidence, (*COMMON, "max_fun")),
     "sgd": (
         minimize_sgd,
@@ -128,11 +132,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         "sigmoid" makes the last layer a sigmoid too: predictions then stay near the range
         of the training targets, which is mapped to [0.1, 0.9] (with ``standardize=False``
         the targets themselves must lie in [0, 1]).
-    solver : {"lbfgs", "sgd", "adam"} or callable, default="lbfgs"
-        "lbfgs" is a good choice up to some 10⁵ rows; "adam" and "sgd" pass over the rows in
-        mini-batches. A callable is given ``(objective, theta0)``, an `MLPObjective` and a
-        starting point, and returns an object whose ``x`` is the θ it found, such as a
-        `scipy.optimize.OptimizeResult`.
+    solver : {"lbfgs", "lm", "sgd", "adam"} or callable, default="lbfgs"
+        "lbfgs" is a good choice up to some 10⁵ rows; "lm" (Levenberg–Marquardt) goes deeper and, up
+        to some thousand parameters P, is faster there: it holds two P × P matrices. "adam" and
+        "sgd" pass over the rows in mini-batches. A callable is given ``(objective, theta0)``, an
+        `MLPObjective` and a starting point, and returns an object whose ``x`` is the θ it found,
+        such as a `scipy.optimize.OptimizeResult`.
     alpha : float, sequence of K floats or "evidence", default=1e-4
         Strength α of the L2 penalty on the weights (not on the biases), in standardised
         units; it means what it means in `Ridge`. A sequence has one for the weights of each layer.
@@ -148,23 +153,23 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     power_t : float, default=0.5
         Exponent of "invscaling".
     max_iter : int, default=1000
-        The most iterations ("lbfgs") or epochs ("sgd", "adam") of one call of `fit`.
+        The most iterations ("lbfgs", "lm") or epochs ("sgd", "adam") of one call of `fit`.
     shuffle : bool, default=True
         Whether "sgd" and "adam" visit the rows in a new order in every epoch.
     random_state : int, RandomState instance or None, default=None
         Seeds the starting point, the validation split and the shuffling.
     tol : float, default=1e-4
-        Under "lbfgs" the fit ends where no entry of the gradient exceeds ``tol``. Unless ``tol``
-        is below its default, it also ends where, over the last ``n_iter_no_change`` iterations, the
-        loss has fallen so slowly that it is likely to fit noise: by less than
+        Under "lbfgs" and "lm" the fit ends where no entry of the gradient exceeds ``tol``. Unless
+        ``tol`` is below its default, it also ends where, over the last ``n_iter_no_change``
+        iterations, the loss has fallen so slowly that it is likely to fit noise: by less than
         3/(n_samples · n_outputs) of itself an iteration. Under "sgd" and "adam" it is the least
         improvement of the loss of an epoch that counts as one. With ``early_stopping`` it is the
         least improvement of the validation loss that counts, in place of the rule on noise.
     verbose : bool or int, default=False
         Print the loss at every iteration.
     warm_start : bool, default=False
-        Whether `fit` continues from the previous fit: "lbfgs" from its θ, "sgd" and "adam" also
-        with their averages and in their order of rows, as if the two fits had been one.
+        Whether `fit` continues from the previous fit: "lbfgs" and "lm" from its θ, "sgd" and "adam"
+        also with their averages and in their order of rows, as if the two fits had been one.
     momentum : float, default=0.9
         Momentum of "sgd", in [0, 1].
     nesterovs_momentum : bool, default=True
@@ -183,7 +188,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     n_iter_no_change : int, default=25
         Over so many iterations or epochs a lack of progress is judged.
     max_fun : int, default=15000
-        The most evaluations of "lbfgs".
+        The most evaluations of "lbfgs" and "lm".
     n_members : int, default=1
         Networks fitted from independent starts, side by side; their predictions are averaged.
     standardize : bool, default=True
@@ -203,7 +208,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     loss_ : float
         L at ``theta_``, over the rows of the last call.
     loss_curve_ : list of float
-        L after each iteration ("lbfgs"), its running mean over each epoch ("sgd", "adam").
+        L after each iteration ("lbfgs", "lm"), its running mean over each epoch ("sgd", "adam").
     best_loss_ : float or None
         The least entry of ``loss_curve_``, or ``loss_`` if that is empty; None with early stopping.
     validation_loss_curve_, validation_scores_ : list of float or None
@@ -214,7 +219,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         The greatest of those scores.
     n_iter_ : int
         Iterations or epochs. With ``warm_start`` and `partial_fit` "sgd" and "adam" go on counting,
-        "lbfgs" does while the problem is the same to the last bit. None if a callable solver
+        "lbfgs" and "lm" do while the problem is the same to the last bit. None if a callable solver
         does not tell.
     n_fev_ : int
         Evaluations of the loss and gradient in the last call. None likewise.
@@ -279,7 +284,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     _parameter_constraints: ClassVar[dict[str, list]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "output_activation": [StrOptions({"identity", "sigmoid"})],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"}), callable],
+        "solver": [StrOptions({"lbfgs", "lm", "sgd", "adam"}), callable],
         "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"evidence"}), "array-like"],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
@@ -411,7 +416,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
                     self._solve(objective, theta0, held_out, report)
                 else:
                     self._solve_members(objective, theta0, held_out)
-        return self
+            return self
 
     @available_if(_is_incremental)
     def partial_fit(self, X, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
@@ -443,7 +448,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             warm = hasattr(self, "theta_")
             objective, theta0, _ = self._prepare(X, y, sample_weight, warm)
             self._solve(objective, theta0, None, one_epoch=True)
-        return self
+            return self
 
     def make_objective(
         self, X, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -530,11 +535,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             theta = np.array([checked_theta(row, layout, dtype) for row in theta])
         else:
             theta = checked_theta(theta, layout, dtype).copy()
-        self._forget()
-        vars(self).update(fitted)
-        self.theta_ = theta
-        self.message_ = "theta was given to set_theta."
-        return self
+        with self._unchanged_on_error():
+            self._forget()
+            vars(self).update(fitted)
+            self.theta_ = theta
+            self.message_ = "theta was given to set_theta."
+            return self
 
     # ---- the fitted model ----------------------------------------------------------------
 
@@ -575,7 +581,8 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         NotFittedError
             Before `fit`.
         ValueError
-            If the number or the names of the features are not those of the fit; with
+            If the number or the names of the features are not those of the fit, or a row is so far
+            from those of the fit that its prediction overflows; with
             ``return_std``, where `fit_posterior` has to be called first.
 
         References
@@ -598,9 +605,11 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         with np.errstate(over="ignore", invalid="ignore"):
             if self.y_scaler_ is not None:
                 y = (y * self.y_scaler_.scale_ + self.y_scaler_.mean_).astype(self._dtype)
-            y = y[:, 0] if self._single_output else y
-            if not return_std:
-                return y
+        self._check_finite(y)
+        y = y[:, 0] if self._single_output else y
+        if not return_std:
+            return y
+        with np.errstate(over="ignore", invalid="ignore"):
             names = ("theta_", "_factor", "_noise")
             for theta, factor, noise in zip(*map(self._of_members, names), strict=True):
                 g = model_variance(layout, theta, rows, self.out_activation_, factor)
@@ -711,7 +720,18 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         if self.y_scaler_ is not None:
             with np.errstate(over="ignore", invalid="ignore"):
                 gradient = (gradient * self.y_scaler_.scale_[:, None]).astype(self._dtype)
+        self._check_finite(gradient)
         return gradient[:, 0] if self._single_output else gradient
+
+    def _check_finite(self, y: NDArray) -> None:
+        """Refuse rows so far from the training data that what was computed there overflowed."""
+        finite = np.isfinite(y)
+        if not finite.all():
+            row = int(np.argmin(finite.all(axis=tuple(range(1, y.ndim)))))
+            raise ValueError(
+                f"Row {row} of X is so far from the rows of the fit that its prediction "
+                f"overflows {self._dtype}. Is it in the same units?"
+            )
 
     def _checked_rows(self, X) -> Rows:
         """The rows at which to predict, to be read in standard units."""
@@ -797,9 +817,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         """Validate rows as scikit-learn does, and leave out those of zero weight."""
         if issparse(y):
             raise TypeError(f"y{suffix} is sparse; only X may be. Use y{suffix}.toarray().")
-        X, y = validate_data(
-            self, X, y, reset=reset, accept_sparse="csr", dtype=FLOATS, multi_output=True
-        )
+        if suffix:
+            X, y = self._checked_held_out(X, y)
+        else:
+            X, y = validate_data(
+                self, X, y, reset=reset, accept_sparse="csr", dtype=FLOATS, multi_output=True
+            )
         if y.dtype.kind not in "biuf":
             try:
                 y = y.astype(np.float64) if y.dtype.kind == "O" else None
@@ -823,6 +846,19 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         weight = checked_weights(sample_weight, len(y), f"sample_weight{suffix}")
         data = Data(Rows(X), y, weight)
         return data if weight.all() else data.take(np.flatnonzero(weight))
+
+    def _checked_held_out(self, X, y):
+        """The same checks as of X and y, with the names of X_val and y_val in what is raised."""
+        x = check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X_val")
+        if x.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X_val has {x.shape[1]} features, not {self.n_features_in_} features."
+            )
+        validate_data(self, X, reset=False, skip_check_array=True)  # the names of the features
+        y = check_array(y, dtype=None, ensure_2d=False, input_name="y_val")
+        if len(y) != x.shape[0]:
+            raise ValueError(f"X_val has {x.shape[0]} rows, y_val has {len(y)}.")
+        return x, y
 
     # ---- the steps of a fit --------------------------------------------------------------
 
@@ -966,7 +1002,11 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     ) -> None:
         """Run the solver, which may ``report`` its iterations, and keep what it found."""
         if callable(self.solver):
-            self._keep(self.solver(objective, theta0.copy()), objective)
+            result = self.solver(objective, theta0.copy())
+            if not getattr(result, "success", True):
+                message = getattr(result, "message", "")
+                warnings.warn(f"solver: {message}", ConvergenceWarning, stacklevel=3)
+            self._keep(result, objective)
             self._keep_posterior(None, objective)
             return
         minimizer, names = SOLVERS["evidence" if self._by_evidence() else self.solver]
@@ -978,7 +1018,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         if self._by_evidence():
             resumed = False
             options |= self._evidence_options(objective)
-        elif self.solver == "lbfgs":
+        elif self.solver in ("lbfgs", "lm"):
             resumed = self._is_continued(objective)
             if held_out is None:
                 options["min_decay"] = self._decay_of_noise(objective)
@@ -994,10 +1034,13 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         if callbacks:
             options["callback"] = _each(callbacks, n_before=self.n_iter_ if resumed else 0)
         result = minimizer(objective, theta0, **options)
+        whole = one_epoch or label  # a pass is made whole or not at all, a committee too
+        if result.status == INTERRUPTED and (whole or not np.isfinite(result.fun)):
+            raise KeyboardInterrupt
         if not np.isfinite(result.fun):
             raise ValueError(
-                f"The loss is not finite even where the fit starts: X, y, sample_weight or "
-                f"alpha={self.alpha} is too large or too small for {self._dtype}."
+                "The loss is not finite even where the fit starts: "
+                f"{what_overflows(objective, theta0)}"
             )
         # Before anything is kept: where warnings are errors, this one undoes the fit.
         as_asked = result.status == CALLBACK or (one_epoch and result.status == LIMIT)
@@ -1019,7 +1062,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         }
 
     def _is_continued(self, objective: MLPObjective) -> bool:
-        """Whether a warm start under L-BFGS goes on with the same problem, to the last bit."""
+        """Whether a warm start goes on with the same problem, to the last bit."""
         curve = getattr(self, "loss_curve_", None)
         return bool(curve) and objective.loss(self.theta_) == curve[-1]
 
@@ -1041,8 +1084,9 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         curve, validation_curve, earlier_scores = [], [], []
         if resumed:
             n_iter, n_visited = self.n_iter_ + n_iter, self.t_ + n_visited
-            curve, validation_curve = self.loss_curve_, self.validation_loss_curve_ or []
-            earlier_scores = self.validation_scores_ or []
+            curve = list(self.loss_curve_)  # new lists: the old ones stay, if this is undone
+            validation_curve = list(self.validation_loss_curve_ or [])
+            earlier_scores = list(self.validation_scores_ or [])
         scores = []
         if held_out is not None:
             baseline = held_out.loss_of_mean()
@@ -1111,8 +1155,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         try:
             yield
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__ = before  # a single step, so that a second Ctrl-C cannot halve it
             raise
 
 

@@ -48,30 +48,33 @@ class TangentWorkspace:
     LISTS = ("t", "r_t", "g", "bend", "delta", "r_delta", "scratch")
 
     def __init__(self, layout: Layout, n_rows: int, dtype: DTypeLike):
+        self._cuts: dict[int, Self] = {}
         t = unit_buffers(layout, n_rows, dtype)
         self.RG = np.empty(layout.n_params, dtype)
         self.G = layout.stacked(self.RG)
         others = ([None, *map(np.zeros_like, t[1:])] for _ in self.LISTS[1:])
         lists = dict(zip(self.LISTS, (t, *others), strict=True))
         last = np.zeros((n_rows, 2 * layout.sizes[-1]), dtype)
-        self._set(n_rows, lists, last, np.empty_like(t[-1]), np.empty((n_rows, 1), dtype))
+        self._set(lists, last, np.empty_like(t[-1]), np.empty((n_rows, 1), dtype))
 
-    def _set(self, n_rows: int, lists: dict, last: NDArray, y: NDArray, w: NDArray) -> None:
-        self.n_rows, self.last, self.y, self.w = n_rows, last, y, w
+    def _set(self, lists: dict, last: NDArray, y: NDArray, w: NDArray) -> None:
+        self.last, self.y, self.w = last, y, w
         lists["r_delta"][-1], lists["delta"][-1] = np.hsplit(last, 2)
         vars(self).update(lists)
         self.inner = {name: [None, *without_constant(arrays[1:])] for name, arrays in lists.items()}
 
     def first(self, m: int) -> Self:
         """The first m rows of these buffers."""
-        if m == self.n_rows:
-            return self
-        cut = copy.copy(self)
-        lists = {
-            name: [a if a is None else a[:m] for a in getattr(self, name)] for name in self.LISTS
-        }
-        cut._set(m, lists, self.last[:m], self.y[:m], self.w[:m])
-        return cut
+        if m not in self._cuts:
+            if len(self._cuts) > 3:  # there are two sizes in a run: full blocks and the last
+                self._cuts.clear()
+            cut = self._cuts[m] = copy.copy(self)
+            lists = {
+                name: [a if a is None else a[:m] for a in getattr(self, name)]
+                for name in self.LISTS
+            }
+            cut._set(lists, self.last[:m], self.y[:m], self.w[:m])
+        return self._cuts[m]
 
 
 def linearise(B: list, block: TangentWorkspace) -> None:

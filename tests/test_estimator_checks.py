@@ -15,6 +15,8 @@ def scipy_solver(objective, theta0):
 
 ESTIMATORS = [
     MLPSigmoidRegressor(),
+    MLPSigmoidRegressor(solver="lm"),
+    MLPSigmoidRegressor(solver="lm", early_stopping=True),
     MLPSigmoidRegressor(solver="sgd"),
     MLPSigmoidRegressor(solver="adam"),
     MLPSigmoidRegressor(solver=scipy_solver),

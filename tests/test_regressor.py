@@ -22,7 +22,7 @@ from skprop import MLPSigmoidRegressor, minimize_adam, minimize_lbfgs
 
 CONCRETE = Path(__file__).parents[1] / "examples" / "data" / "concrete.csv"
 X, Y = load_diabetes(return_X_y=True)
-BUILT_IN = ("lbfgs", "sgd", "adam")
+BUILT_IN = ("lbfgs", "lm", "sgd", "adam")
 each_solver = pytest.mark.parametrize("solver", BUILT_IN)
 stochastic = pytest.mark.parametrize("solver", ["sgd", "adam"])
 quick = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -268,8 +268,8 @@ def test_a_validation_set_of_one_row_is_legal():
         ({"early_stopping": True}, {"X_val": X}, "without y_val"),
         ({"early_stopping": True}, {"y_val": Y}, "without X_val"),
         ({"early_stopping": True}, {"sample_weight_val": Y}, "without X_val"),
-        ({"early_stopping": True}, {"X_val": X[:, :3], "y_val": Y}, "3 features"),
-        ({"early_stopping": True}, {"X_val": X, "y_val": Y[:3]}, "inconsistent"),
+        ({"early_stopping": True}, {"X_val": X[:, :3], "y_val": Y}, "X_val has 3 features"),
+        ({"early_stopping": True}, {"X_val": X, "y_val": Y[:3]}, "y_val has 3"),
         ({"early_stopping": True}, {"X_val": X, "y_val": np.c_[Y, Y]}, "y_val has 2 outputs"),
         ({"early_stopping": True, "validation_fraction": 0}, {}, "validation_fraction=0"),
         (
@@ -567,7 +567,7 @@ def test_a_diverged_fit_warns_and_does_not_predict_nonsense():
 
 def test_a_fit_that_is_infinite_from_the_start_says_what_may_be_to_blame():
     model = regressor(standardize=False)
-    with pytest.raises(ValueError, match=r"X, y, sample_weight or alpha=0\.0001 is too large"):
+    with pytest.raises(ValueError, match=r"column 0 of y reaches .*e\+202"):
         model.fit(X, 1e200 * Y)
     assert not hasattr(model, "theta_")
 

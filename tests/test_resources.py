@@ -57,6 +57,20 @@ def test_predict_allocates_a_block_and_the_predictions():
     assert large < small + 3 * Y.nbytes / MIB + 4
 
 
+@pytest.mark.parametrize("name", ["hessp", "normal_equations"])
+def test_second_order_allocates_a_block_and_its_result(name):
+    def used(n):
+        objective = MLPObjective(X[:n], Y[:n], hidden_layer_sizes=(30, 10))
+        theta = objective.initial_theta(0)
+        return peak(lambda: getattr(objective, name)(theta, *[theta] * (name == "hessp")))
+
+    with threadpool_limits(2, "blas"):  # each thread has a block of its own
+        small, large = used(12_000), used(60_000)
+    matrix = 8 * 951**2 / MIB  # J would take 218 MiB
+    assert large < {"hessp": 30, "normal_equations": matrix + 25}[name]
+    assert large < small + 4
+
+
 def evaluate(_=None):
     objective = MLPObjective(X, Y, hidden_layer_sizes=20)
     return objective(objective.initial_theta(0))[1]

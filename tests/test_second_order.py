@@ -425,5 +425,7 @@ def test_a_jacobian_beyond_memory_is_refused_before_it_is_allocated(monkeypatch)
     with pytest.raises(ValueError, match=r"4 residuals by n_params=19, needs .* Use gauss_newton"):
         OBJECTIVE.jacobian(THETA)
     assert OBJECTIVE.jacobian(THETA, [1, 2]).shape == (2, 19)
+    with pytest.raises(ValueError, match=r"gradient of shape \(20, 1, 4\) needs .* fewer rows"):
+        OBJECTIVE.input_gradient(THETA, np.ones((20, 4)))
     monkeypatch.setattr(blocks, "physical_memory", lambda: None)
     assert OBJECTIVE.jacobian(THETA).shape == (4, 19)

@@ -2,16 +2,19 @@
 
 from .evidence import minimize_evidence
 from .lbfgs import minimize_lbfgs
-from .progress import CALLBACK, CONVERGED, FAILED, LIMIT
+from .lm import minimize_lm
+from .progress import CALLBACK, CONVERGED, FAILED, INTERRUPTED, LIMIT
 from .stochastic import minimize_adam, minimize_sgd
 
 __all__ = [
     "CALLBACK",
     "CONVERGED",
     "FAILED",
+    "INTERRUPTED",
     "LIMIT",
     "minimize_adam",
     "minimize_evidence",
     "minimize_lbfgs",
+    "minimize_lm",
     "minimize_sgd",
 ]

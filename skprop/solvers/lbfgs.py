@@ -8,7 +8,19 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult, minimize
 
 from ..blocks import single_threaded_blas
-from .progress import CONVERGED, FAILED, LIMIT, Callback, Progress, floating
+from .progress import (
+    CONVERGED,
+    FAILED,
+    INFINITE,
+    LIMIT,
+    Callback,
+    Progress,
+    check_limits,
+    floating,
+)
+
+# What stands for an infinite loss in the line search: so many times the least one above that.
+CLIFF = 10.0
 
 
 def minimize_lbfgs(
@@ -58,8 +70,16 @@ def minimize_lbfgs(
     -------
     OptimizeResult
         ``x``, ``fun``, ``nit``, ``nfev``, ``success``, ``status`` (0: converged, 1: a limit was
-        reached, 2: the line search failed, 99: the callback stopped the run), ``message``,
-        ``loss_curve`` (one entry an iteration) and, if asked for, ``validation_loss_curve``.
+        reached, 2: the line search failed, or a loss became infinite or NaN, 98: Ctrl-C ended the
+        run, 99: the callback did), ``message``, ``loss_curve`` (one entry an iteration) and, if
+        asked for, ``validation_loss_curve``. However it ended, ``x`` is the best θ found.
+
+    Raises
+    ------
+    ValueError
+        For a ``theta0`` or an argument that makes no sense.
+    KeyboardInterrupt
+        At Ctrl-C before the first evaluation is done.
 
     References
     ----------
@@ -81,6 +101,7 @@ def minimize_lbfgs(
     """
     theta0 = floating(theta0)
     dtype = theta0.dtype
+    check_limits(tol, min_decay, max_iter, max_fun)
     progress = Progress(
         n_iter_no_change,
         tol=-np.inf if validation_loss is None else tol,
@@ -102,59 +123,86 @@ def minimize_lbfgs(
             **progress.curves(),
         )
 
+    n_evaluations, n_infinite, last_is_finite = 0, 0, True
+
     def value_and_gradient(theta: NDArray):
-        if not np.isfinite(theta).all():  # SciPy extrapolates from infinite losses
-            return math.inf, np.zeros(theta.shape)
-        loss, gradient = objective(theta.astype(dtype))  # a copy: SciPy goes on writing into θ
-        return loss, gradient.astype(np.float64, copy=False)
+        nonlocal n_evaluations, n_infinite, last_is_finite
+        n_evaluations += 1
+        last_is_finite = True
+        if np.isfinite(theta).all():
+            loss, gradient = objective(theta.astype(dtype))  # a copy: SciPy goes on writing into θ
+            if progress.start is None:
+                progress.begin(theta0, loss)
+            if math.isfinite(loss) and np.isfinite(gradient).all():
+                return loss, gradient.astype(np.float64, copy=False)
+        n_infinite += 1
+        last_is_finite = False
+        # The line search interpolates: from a number it steps back, from infinity nowhere.
+        _, least = progress.best()
+        return least + CLIFF * (abs(least) or 1.0), np.zeros(theta.shape)
 
     def each_iteration(intermediate_result: OptimizeResult) -> None:
-        if progress.record(intermediate_result.x.astype(dtype), intermediate_result.fun):
+        # A line search that gives up may take the last point it tried for the next iterate.
+        if not last_is_finite or progress.record(
+            intermediate_result.x.astype(dtype), intermediate_result.fun
+        ):
             raise StopIteration
 
-    with single_threaded_blas:  # SciPy's own vector operations too: threads cost them time
-        found = minimize(
-            value_and_gradient,
-            theta0,
-            jac=True,
-            method="L-BFGS-B",
-            callback=each_iteration,
-            options={
-                "gtol": tol,
-                "ftol": 0.0,
-                "maxiter": max_iter,
-                "maxfun": max_fun,
-                "maxls": 50,
-            },
-        )
-    x, fun = found.x.astype(dtype), float(found.fun)
-    if validation_loss is not None and progress.best_theta is not None:
-        x, fun = progress.best_theta, progress.loss_curve[progress.best_iteration]
-    status, message = found.status, "The line search found no lower loss in this precision."
-    if not (math.isfinite(fun) and np.isfinite(x).all()):
-        status, message = FAILED, "The loss or its gradient became infinite or NaN."
-        x, fun = theta0.copy(), objective(theta0)[0]
-        if progress.best_theta is not None and progress.best_iteration >= 0:
-            x, fun = progress.best_theta, progress.loss_curve[progress.best_iteration]
-    elif progress.status is not None:
+    found = None
+    try:
+        # SciPy's own vector operations on one thread too: more cost them time.
+        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas:
+            found = minimize(
+                value_and_gradient,
+                theta0,
+                jac=True,
+                method="L-BFGS-B",
+                callback=each_iteration,
+                options={
+                    "gtol": tol,
+                    "ftol": 0.0,
+                    "maxiter": max_iter,
+                    "maxfun": max_fun,
+                    "maxls": 50,
+                },
+            )
+    except KeyboardInterrupt:
+        if not progress.interrupted():
+            raise
+    x, fun = progress.best()
+    if found is None:
         status, message = progress.status, progress.message
-    elif status == LIMIT:
-        limit = f"max_iter={max_iter}" if found.nit >= max_iter else f"max_fun={max_fun}"
-        message = f"The limit {limit} was reached."
-    elif status == CONVERGED:
-        largest = np.abs(found.jac).max(initial=0.0)
-        message = (
-            f"The largest entry of the gradient, {largest:.1e}, is within tol={tol:g}."
-            if largest <= tol
-            else "The loss no longer changes in this precision."
+    else:
+        status, message = progress.conclude(
+            *_reason(found, n_infinite, last_is_finite, tol, max_iter, max_fun)
         )
+        if validation_loss is None and status != FAILED:  # after a failure x and fun may differ
+            x, fun = found.x.astype(dtype), float(found.fun)
     return OptimizeResult(
-        x=x,
+        x=x.copy(),
         fun=fun,
-        nit=found.nit,
-        nfev=found.nfev,
+        nit=len(progress.loss_curve),
+        nfev=n_evaluations,
         success=status == CONVERGED,
         status=status,
         message=message,
         **progress.curves(),
     )
+
+
+def _reason(found, n_infinite, last_is_finite, tol, max_iter, max_fun) -> tuple[int, str]:
+    """The status and the message of what SciPy found."""
+    if not last_is_finite:
+        return FAILED, INFINITE
+    if found.status == LIMIT:
+        limit = f"max_iter={max_iter}" if found.nit >= max_iter else f"max_fun={max_fun}"
+        return LIMIT, f"The limit {limit} was reached."
+    if found.status != CONVERGED:
+        if n_infinite:
+            return FAILED, INFINITE
+        return FAILED, "The line search found no lower loss in this precision."
+    largest = np.abs(found.jac).max(initial=0.0)
+    if largest > tol:
+        return CONVERGED, "The loss no longer changes in this precision."
+    within = f"is within tol={tol:g}."
+    return CONVERGED, f"The largest entry of the gradient, {largest:.1e}, {within}"

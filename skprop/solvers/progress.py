@@ -3,13 +3,21 @@
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
+from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult
 
-# The status of a result, in SciPy's numbers.
-CONVERGED, LIMIT, FAILED, CALLBACK = 0, 1, 2, 99
+from ..compat import Interval
+
+# The status of a result, in SciPy's numbers where it has one.
+CONVERGED, LIMIT, FAILED, INTERRUPTED, CALLBACK = 0, 1, 2, 98, 99
+
+INFINITE = (
+    "The loss or its gradient became infinite or NaN, and no lower finite loss was found: "
+    "the data are too large or alpha is too small. Scale X and y, or raise alpha."
+)
 
 Callback = Callable[[OptimizeResult], object]
 
@@ -17,7 +25,31 @@ Callback = Callable[[OptimizeResult], object]
 def floating(theta0: ArrayLike) -> NDArray:
     """θ_0 as an array of float32 if it is one, else of float64."""
     theta0 = np.asarray(theta0)
-    return theta0 if theta0.dtype == np.float32 else theta0.astype(np.float64, copy=False)
+    if theta0.ndim != 1 or theta0.dtype.kind not in "fiu":
+        raise ValueError(
+            f"theta0 has dtype {theta0.dtype} and shape {theta0.shape}; it is a vector of numbers."
+        )
+    theta0 = theta0 if theta0.dtype == np.float32 else theta0.astype(np.float64, copy=False)
+    if not np.isfinite(theta0).all():
+        raise ValueError("theta0 has entries that are NaN or infinite.")
+    return theta0
+
+
+def check_range(
+    kind: type, low: float, high: float | None = None, closed: str = "left", **parameters
+) -> None:
+    """Refuse a parameter that is not a number of this kind and range, by name."""
+    allowed = Interval(kind, low, high, closed=closed)
+    for name, value in parameters.items():
+        if isinstance(value, bool) or not allowed.is_satisfied_by(value):
+            raise ValueError(f"{name}={value!r}; it must be {allowed}.")
+
+
+def check_limits(tol: float, min_decay: float, max_iter: int, max_fun: int) -> None:
+    """Refuse what makes no sense as a limit of a deterministic solver."""
+    check_range(Real, 0, tol=tol, min_decay=min_decay)
+    check_range(Integral, 0, max_iter=max_iter)
+    check_range(Integral, 1, max_fun=max_fun)
 
 
 class Progress:
@@ -25,6 +57,10 @@ class Progress:
 
     What is watched is the validation loss where there is one, else the training loss. An
     iteration improves if it beats the best value before it by more than ``tol``.
+
+    A solver tells the loss where it starts (`begin`) and after every iteration (`record`). Ctrl-C
+    may come between any two operations; the solver catches it around its loop and calls
+    `interrupted`, which makes the run what it was when the last of these calls committed it.
 
     Parameters
     ----------
@@ -47,6 +83,12 @@ class Progress:
     ----------
     status, message : int and str, or None
         Why the run is to stop.
+    best_loss, best_theta, best_fun : float, ndarray or None, and float
+        The least watched loss of an iteration, the θ there and its training loss.
+    start : tuple of ndarray and float, or None
+        θ_0 and its loss, once that was evaluated.
+    kept : dict or None
+        What the solver handed to the last commit.
     """
 
     def __init__(
@@ -59,6 +101,7 @@ class Progress:
         validation_loss: Callable[[NDArray], float] | None = None,
         callback: Callback | None = None,
     ):
+        check_range(Integral, 1, n_iter_no_change=n_iter_no_change)
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.min_decay = min_decay
@@ -68,14 +111,28 @@ class Progress:
         self.validation_loss_curve: list[float] = []
         self.best_loss = math.inf
         self.best_theta: NDArray | None = None
-        self.best_iteration = -1
+        self.best_fun = math.inf
         self.n_stalled = 0
         self.status: int | None = None
         self.message: str | None = None
+        self.start: tuple[NDArray, float] | None = None
+        self.kept: dict | None = None
         self._recent = deque(earlier_losses, maxlen=n_iter_no_change + 1)
+        self._whole: tuple = ()
 
-    def record(self, theta: NDArray, loss: float, **details: float) -> bool:
-        """Take note of one iteration, for the callback in detail; whether it was the last."""
+    def begin(self, theta: NDArray, loss: float, kept: dict | None = None) -> None:
+        """Take note of the start and its loss: from here on there is something to keep."""
+        self.start = theta.copy(), float(loss)
+        self.commit(kept)
+
+    def record(
+        self, theta: NDArray, loss: float, kept: dict | None = None, **details: float
+    ) -> bool:
+        """Take note of one iteration; whether it was the last.
+
+        ``kept`` is what a solver needs to go on from there; it becomes the attribute of that name.
+        ``details`` are for the callback.
+        """
         watched = loss = float(loss)
         self.loss_curve.append(loss)
         self._recent.append(loss)
@@ -83,10 +140,33 @@ class Progress:
             watched = float(self.validation_loss(theta))
             self.validation_loss_curve.append(watched)
         self.n_stalled = 0 if watched < self.best_loss - self.tol else self.n_stalled + 1
-        if watched < self.best_loss:
-            self.best_loss, self.best_theta = watched, theta.copy()
-            self.best_iteration = len(self.loss_curve) - 1
+        # Where no watched loss was a number yet, the training loss has to decide.
+        if watched < self.best_loss or (math.isinf(self.best_loss) and loss < self.best_fun):
+            self.best_theta, self.best_fun = theta.copy(), loss
+            self.best_loss = watched if watched < self.best_loss else math.inf
+        self.commit(kept)
         return self._stopped_by_callback(theta, loss, watched, details) or self.has_ended()
+
+    def commit(self, kept: dict | None) -> None:
+        """Make what the run is now what an interrupt leads back to, in a single step."""
+        n, best = len(self.loss_curve), (self.best_loss, self.best_theta, self.best_fun)
+        self.kept = kept
+        self._whole = (n, best, self.n_stalled, kept)
+
+    def interrupted(self) -> bool:
+        """End the run at Ctrl-C, as it was at the last commit; False if it had not begun."""
+        if not self._whole:
+            return False
+        n, best, self.n_stalled, self.kept = self._whole
+        self.best_loss, self.best_theta, self.best_fun = best
+        del self.loss_curve[n:], self.validation_loss_curve[n:]
+        self.status = INTERRUPTED
+        self.message = f"Interrupted after {n} iterations; the best of what was found is kept."
+        return True
+
+    def best(self) -> tuple[NDArray, float]:
+        """The best θ of the iterations, by what is watched, or the start; and its training loss."""
+        return self.start if self.best_theta is None else (self.best_theta, self.best_fun)
 
     def has_ended(self) -> bool:
         """Whether a rule ends the run."""
@@ -105,6 +185,18 @@ class Progress:
             return False
         self.status = CONVERGED
         return True
+
+    def conclude(self, status: int, message: str) -> tuple[int, str]:
+        """Why the run ended: what the solver says, unless something here ended it before."""
+        if self.status is not None:
+            status, message = self.status, self.message
+        if status == CONVERGED and self.validation_loss_curve and math.isinf(self.best_loss):
+            status = FAILED
+            message = (
+                "The validation loss was infinite or NaN in every iteration: the validation rows "
+                "or targets are NaN or too large."
+            )
+        return status, message
 
     def go_on(self) -> None:
         """Take a stall for no reason to stop, and count afresh."""

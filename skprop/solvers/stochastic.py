@@ -2,8 +2,9 @@
 
 import copy
 import math
+import operator
 from collections.abc import Callable
-from numbers import Integral
+from numbers import Integral, Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,7 +12,16 @@ from scipy.optimize import OptimizeResult
 from sklearn.utils import check_random_state, gen_batches
 
 from ..blocks import single_threaded_blas
-from .progress import CONVERGED, FAILED, LIMIT, Callback, Progress, floating
+from .progress import (
+    CONVERGED,
+    FAILED,
+    INTERRUPTED,
+    LIMIT,
+    Callback,
+    Progress,
+    check_range,
+    floating,
+)
 
 SMALLEST_LEARNING_RATE = 1e-6  # where learning_rate="adaptive" ends
 
@@ -86,9 +96,18 @@ def minimize_sgd(
     OptimizeResult
         ``x``, ``fun`` (the loss over all rows there), ``nit`` (epochs of this run), ``nfev``
         (mini-batches), ``success``, ``status`` (0: the loss stalled, 1: max_iter was reached,
-        2: the run diverged, and ``x`` is the best θ it had, 99: the callback stopped it),
-        ``message``, ``loss_curve`` (the running mean of the loss over each epoch of this run),
-        ``state`` and, if asked for, ``validation_loss_curve``.
+        2: the run diverged, 98: Ctrl-C ended it, 99: the callback did), ``message``,
+        ``loss_curve`` (the running mean of the loss over each epoch of this run), ``state`` and, if
+        asked for, ``validation_loss_curve``. After 2 and 98 ``x`` is the best θ the run had; what
+        Ctrl-C ended goes on from ``state`` as if it had not been, from the end of the last
+        whole epoch.
+
+    Raises
+    ------
+    ValueError
+        For a ``theta0``, a ``state`` or an argument that makes no sense.
+    KeyboardInterrupt
+        At Ctrl-C before the first evaluation is done.
 
     References
     ----------
@@ -114,6 +133,8 @@ def minimize_sgd(
         raise ValueError(
             f"learning_rate={learning_rate!r}; it is 'constant', 'invscaling' or 'adaptive'."
         )
+    check_range(Real, 0, power_t=power_t)
+    check_range(Real, 0, 1, "both", momentum=momentum)
 
     def step(theta, g, state):
         (v,) = state["moments"]
@@ -227,7 +248,13 @@ validation_loss, callback, state
         g *= state["learning_rate"] * math.sqrt(1 - beta_2**t) / (1 - beta_1**t)
         theta -= g  # θ ← θ − η_t m / (√v + ε)
 
-    scratch = np.empty_like(floating(theta0) if state is None else state["theta"])
+    check_range(Real, 0, 1, beta_1=beta_1, beta_2=beta_2)
+    check_range(Real, 0, epsilon=epsilon)
+    if state is None:
+        theta0 = floating(theta0)
+    else:
+        check_state(state, 2)
+    scratch = np.empty_like(theta0 if state is None else state["theta"])
     return _minimize(
         objective,
         theta0,
@@ -256,10 +283,12 @@ def _minimize(
         batch_size = 200
     if not isinstance(batch_size, Integral) or batch_size < 1:
         raise ValueError(f"batch_size={batch_size!r}; it is 'auto' or an integer ≥ 1.")
-    if not 0 < learning_rate_init < math.inf:
-        raise ValueError(f"learning_rate_init={learning_rate_init!r}; it is a number > 0.")
+    check_range(Real, 0, math.inf, "neither", learning_rate_init=learning_rate_init)
+    check_range(Real, 0, tol=progress.tol)
+    check_range(Integral, 0, max_iter=max_iter)
     batch_size = min(batch_size, n)
-    if state is None:
+    resumed = state is not None
+    if not resumed:
         theta0 = floating(theta0)
         state = {
             "theta": theta0.copy(),
@@ -270,8 +299,7 @@ def _minimize(
             "seed": check_random_state(random_state).randint(np.iinfo(np.int32).max),
         }
     else:
-        if len(state["moments"]) != n_moments:
-            raise ValueError("state is that of another solver.")
+        check_state(state, n_moments)
         state = copy.deepcopy(state)
         # The counts go on only if what is watched is still the same, to the last bit. (A run of
         # one epoch does not count, so a stream of them is spared the evaluation.)
@@ -281,9 +309,14 @@ def _minimize(
             progress.resume(state)
     theta = state["theta"]
     start, first_step = theta.copy(), state["n_steps"]
+    watches_validation = progress.validation_loss is not None
 
-    status, message = LIMIT, f"The limit max_iter={max_iter} was reached."
-    with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas:
+    diverged = (
+        "The loss grew beyond where it started, or to infinity or NaN: "
+        f"learning_rate_init={learning_rate_init:g} is too large. Lower it, or scale X and y."
+    )
+
+    def epochs() -> tuple[int, str]:
         for _ in range(max_iter):
             state["learning_rate"] = learning_rate_init * state["learning_rate_scale"]
             order = _epoch_order(n, batch_size, shuffle, state)
@@ -291,58 +324,86 @@ def _minimize(
             for batch in gen_batches(n, batch_size):
                 rows = batch if order is None else order[batch]
                 batch_loss, g = objective(theta, rows)
+                if progress.start is None:
+                    # A new run that is interrupted in its first epoch begins anew from there.
+                    progress.begin(start, batch_loss, _snapshot(state) if resumed else None)
                 if not math.isfinite(batch_loss + float(np.dot(g, g))):
-                    status = FAILED
-                    break
+                    return FAILED, diverged
                 state["n_steps"] += 1
                 step(theta, g, state)
                 loss += batch_loss * (batch.stop - batch.start) / n
-            if status == FAILED:
-                break
             state["n_epochs"] += 1
-            if progress.record(theta, loss):
+            if progress.record(theta, loss, _snapshot(state)):
                 stalled = progress.status == CONVERGED
                 if stalled and adaptive and state["learning_rate"] > SMALLEST_LEARNING_RATE:
                     state["learning_rate_scale"] /= 5
                     progress.go_on()
+                    progress.commit(_snapshot(state))
                 else:
-                    status, message = progress.status, progress.message
                     break
+        return progress.conclude(LIMIT, f"The limit max_iter={max_iter} was reached.")
 
-        x, watches_validation = theta, progress.validation_loss is not None
-        if watches_validation and progress.best_theta is not None:
-            x = progress.best_theta
-        fun = objective.loss(x) if np.isfinite(x).all() else math.inf
-        if not math.isfinite(fun):
-            status = FAILED
-        elif status == CONVERGED and not watches_validation and fun > objective.loss(start):
-            status = FAILED  # it does not improve any more, but above where it began
+    def loss_at(theta: NDArray) -> float:
+        loss = objective.loss(theta) if np.isfinite(theta).all() else math.inf
+        return math.inf if math.isnan(loss) else loss
+
+    with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas:
+        try:
+            status, message = epochs()
+            x = theta
+            if watches_validation and progress.best_theta is not None:
+                x = progress.best_theta
+            fun = loss_at(x)
+            if not math.isfinite(fun):
+                status, message = FAILED, diverged
+            elif status == CONVERGED and not watches_validation and fun > loss_at(start):
+                status, message = FAILED, diverged  # it stalls, but above where it began
+        except KeyboardInterrupt:
+            if not progress.interrupted():
+                raise
+            status, message = progress.status, progress.message
+        candidates = [start] if progress.best_theta is None else [start, progress.best_theta]
+        if status == INTERRUPTED:
+            if watches_validation and progress.best_theta is not None:
+                candidates = [progress.best_theta]
+            else:
+                candidates.append(theta)  # within an epoch too each θ is one that was stepped to
+        if status in (FAILED, INTERRUPTED):
+            fun, x = min(((loss_at(x), x) for x in candidates), key=operator.itemgetter(0))
+        n_steps = state["n_steps"] - first_step
         if status == FAILED:
-            message = (
-                "The loss grew beyond where it started, or to infinity or NaN: "
-                f"learning_rate_init={learning_rate_init:g} is too large."
-            )
-            candidates = [start] if progress.best_theta is None else [start, progress.best_theta]
-            fun, x = min(((objective.loss(x), x) for x in candidates), key=_finite_first)
-    state |= progress.state() | {
-        "watches_validation": watches_validation,
-        "watched": (progress.validation_loss_curve or [fun])[-1],
-    }
+            state = None
+        elif status == INTERRUPTED:
+            state = progress.kept
+        if state is not None:
+            state |= progress.state() | {"watches_validation": watches_validation}
+            if progress.validation_loss_curve:
+                state["watched"] = progress.validation_loss_curve[-1]
+            elif not watches_validation:
+                state["watched"] = fun if status != INTERRUPTED else objective.loss(state["theta"])
     return OptimizeResult(
         x=x.copy(),
         fun=fun,
         nit=len(progress.loss_curve),
-        nfev=state["n_steps"] - first_step,
+        nfev=n_steps,
         success=status == CONVERGED,
         status=status,
         message=message,
-        state=None if status == FAILED else state,
+        state=state,
         **progress.curves(),
     )
 
 
-def _finite_first(pair: tuple[float, NDArray]) -> float:
-    return math.inf if math.isnan(pair[0]) else pair[0]
+def check_state(state: dict, n_moments: int) -> None:
+    """Refuse what is no state of the solver with so many moments."""
+    if not isinstance(state, dict) or len(state.get("moments", ())) != n_moments:
+        raise ValueError("state is that of another solver, or none.")
+
+
+def _snapshot(state: dict) -> dict:
+    """A copy that the steps to come do not write into."""
+    moments = [moment.copy() for moment in state["moments"]]
+    return state | {"theta": state["theta"].copy(), "moments": moments}
 
 
 def _epoch_order(n_samples, batch_size, shuffle, state) -> NDArray | None:

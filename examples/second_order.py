@@ -1,0 +1,143 @@
+"""
+Second-order methods
+====================
+
+Second-order derivatives at work: one network, five minimisers, loss against effort.
+
+L-BFGS-B sees the gradient, trust-krylov exact products with the Hessian, trust-exact the Hessian,
+least_squares the residuals and their Jacobian, and lm, the package's own Levenberg–Marquardt,
+the Gauss–Newton matrix. All start from the same point and aim at the same gradient; as the loss
+has many minima, they need not end in the same one.
+"""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import LogLocator, NullLocator
+from scipy.optimize import least_squares, minimize
+from threadpoolctl import threadpool_limits
+
+from skprop import MLPSigmoidRegressor, minimize_lm
+
+HERE = Path(__file__).parent
+COLOURS = {
+    "L-BFGS-B": "0.45", "trust-krylov": "#1f5fa8", "trust-exact": "#6fa8dc",
+    "least_squares": "#3a8f5c", "lm": "#d9661f",
+}  # fmt: skip
+
+
+class Recorder:
+    """An objective that writes down the least loss so far, after each call and its seconds."""
+
+    def __init__(self, objective):
+        self.objective = objective
+        self.n_calls, self.best, self.start = 0, np.inf, time.perf_counter()
+        self.curve = []
+
+    def note(self, loss=np.inf):
+        self.n_calls += 1
+        self.best = min(self.best, loss)
+        self.curve.append((self.n_calls, time.perf_counter() - self.start, self.best))
+
+    def __call__(self, theta):
+        loss, gradient = self.objective(theta)
+        self.note(loss)
+        return loss, gradient
+
+    def loss(self, theta):
+        loss = self.objective.loss(theta)
+        self.note(loss)
+        return loss
+
+    def residuals(self, theta):
+        r = self.objective.residuals(theta)
+        self.note(0.5 * r @ r)
+        return r
+
+    def __getattr__(self, name):  # hessp, hessian, jacobian, normal_equations
+        def method(*arguments):
+            result = getattr(self.objective, name)(*arguments)
+            self.note()
+            return result
+
+        return method
+
+
+def run(method, objective, theta0, gtol, max_iter):
+    """The θ that a method ends at, and what the recorder wrote."""
+    record = Recorder(objective)
+    if method == "lm":
+        result = minimize_lm(record, theta0, tol=gtol, max_iter=max_iter)
+    elif method == "least_squares":
+        result = least_squares(
+            record.residuals, theta0, record.jacobian,
+            gtol=gtol, ftol=None, xtol=None, max_nfev=max_iter,
+        )  # fmt: skip
+    else:
+        options = {"gtol": gtol, "maxiter": max_iter}
+        derivatives = {
+            "L-BFGS-B": {}, "trust-krylov": {"hessp": record.hessp},
+            "trust-exact": {"hess": record.hessian},
+        }[method]  # fmt: skip
+        if method == "L-BFGS-B":
+            options |= {"ftol": 0.0, "maxiter": 10 * max_iter, "maxfun": 20 * max_iter}
+        result = minimize(record, theta0, jac=True, method=method, options=options, **derivatives)
+    return result.x, np.array(record.curve)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="stop at a larger gradient")
+    parser.add_argument(
+        "--output", type=Path, default=HERE / "output", help="where the figure goes"
+    )
+    arguments = parser.parse_args()
+    gtol, max_iter = (1e-4, 200) if arguments.quick else (1e-6, 1000)
+
+    table = pd.read_csv(HERE / "data" / "concrete.csv")
+    X, y = table.drop(columns="strength_mpa"), table["strength_mpa"]
+    model = MLPSigmoidRegressor(hidden_layer_sizes=10, alpha=1e-2, random_state=0)
+    objective, theta0 = model.make_objective(X, y)
+    print(
+        f"{objective.n_samples} specimens of concrete, {objective.n_params} parameters, "
+        f"loss {objective.loss(theta0):.4f} at the start\n"
+    )
+
+    figure, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(10, 4.5), layout="constrained")
+    print(f"{'method':14}  {'loss':>9}  {'gradient':>8}  {'calls':>6}  {'seconds':>7}  {'R²':>6}")
+    for method, colour in COLOURS.items():
+        with threadpool_limits(1, "blas"):  # matrices this small are not worth sharing out
+            theta, curve = run(method, objective, theta0, gtol, max_iter)
+        calls, seconds, loss = curve.T
+        gradient = np.abs(objective.gradient(theta)).max()
+        r2 = model.set_theta(theta).score(X, y)
+        print(
+            f"{method:14}  {objective.loss(theta):9.6f}  {gradient:8.1e}  {len(calls):6}  "
+            f"{seconds[-1]:7.2f}  {r2:6.4f}",
+            flush=True,
+        )
+        left.loglog(calls, loss, color=colour, label=method)
+        right.loglog(seconds, loss, color=colour, label=method)
+
+    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    left.yaxis.set_major_formatter("{x:g}")
+    left.yaxis.set_minor_locator(NullLocator())
+    left.set(xlabel="calls of the objective, of any kind", ylabel="least loss so far")
+    right.set(xlabel="seconds")
+    right.legend(frameon=False)
+    for ax in (left, right):
+        ax.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"Strength of concrete, {objective.n_params} parameters, from one start")
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    path = arguments.output / "second_order.png"
+    figure.savefig(path, dpi=150)
+    print(f"\nFigure: {os.path.relpath(path)}")
+
+
+if __name__ == "__main__":
+    main()
