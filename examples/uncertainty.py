@@ -1,19 +1,22 @@
-"""Error bars: where they open, whether they hold, and where to measure next.
+"""
+Error bars
+==========
 
-1. A curve with a gap in the data: the 95 % band is narrow at the data and opens in the gap.
-2. Concrete strength, cross-validated: the share of specimens within the interval of each width.
-3. Active choice: from a pool of candidates, measure again and again where the network is least
-   sure, beside measuring at random.
+Error bars: where they open, whether they hold, and where to measure next.
 
-    python examples/uncertainty.py [--quick] [--output DIR]
+Left, a curve with a gap in the data: the 95 % band is narrow at the data and opens in the gap.
+Middle, concrete strength, cross-validated: the share of specimens within the interval of each
+nominal width. Right, active choice: measure again and again where the network is least sure, beside
+measuring at random.
 """
 
 import argparse
+import os
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from scipy.stats import norm
 from sklearn.model_selection import KFold
 
@@ -98,8 +101,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer folds, members and steps")
     parser.add_argument("--output", type=Path, default=Path(), help="folder of the picture")
     arguments = parser.parse_args()
-    figure = Figure(figsize=(13, 4), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
+    figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
     n_members = 2 if arguments.quick else 5
     gap(left, n_members)
     calibration(middle, n_members, n_splits=3 if arguments.quick else 10)
@@ -107,7 +109,7 @@ def main():
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "uncertainty.png"
     figure.savefig(path, dpi=110)
-    print(f"wrote {path}")
+    print(f"\nFigure: {os.path.relpath(path)}")
 
 
 if __name__ == "__main__":
