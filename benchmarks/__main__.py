@@ -1,8 +1,8 @@
 """skprop beside its peers and beside the floor: ``python -m benchmarks``.
 
 Tables: evaluation, hessp, steps, fit, predict, memory, growth (all by default); accuracy, which has
-to be named, is described in `benchmarks.accuracy`. Contenders run in the same process,
-interleaved, best of many: skprop, scikit-learn's MLPRegressor, and PyTorch and
+to be named, is described in `benchmarks.accuracy`. Contenders run in the same process, interleaved,
+best of many: skprop, scikit-learn's MLPRegressor, and PyTorch and
 JAX (jitted) where installed. The floor is the bare matrix products and one tanh a hidden unit, in
 blocks of 512 rows on one thread, divided by the number of threads.
 """

@@ -28,7 +28,7 @@ suppress_warnings = ["myst.header", "config.cache"]  # config.cache: functions i
 EXAMPLES = (  # in the order of the gallery
     "concrete_strength", "learning_curves", "early_stopping", "grid_search", "compare_solvers",
     "partial_dependence", "several_outputs", "streaming", "scipy_optimize", "second_order",
-    "onnx_serving",
+    "uncertainty", "onnx_serving",
 )  # fmt: skip
 
 

@@ -24,8 +24,8 @@ from numpy.typing import DTypeLike, NDArray
 from scipy.linalg import LinAlgError, lapack
 
 # The data say little of some biases, of a unit without effect nothing. A flat prior then has no
-# posterior; so its precision is not 0 but this share of the mean curvature of the flat parameters.
-FLAT = 1e-6
+# posterior; so its precision is not 0 but this share of the curvature of the best-known one.
+FLAT = 2e-5
 # γ may come close to the number of observations, where there are more parameters than these.
 LEAST_FREEDOM = 0.05
 
@@ -50,7 +50,7 @@ def precision(G: NDArray, groups: list[NDArray], alpha: NDArray) -> tuple[NDArra
     """What H adds to the diagonal of G = Σ w ∇f ∇fᵀ, and which parameters are flat."""
     p = spread(groups, alpha, len(G))
     flat = p == 0
-    p[flat] = FLAT * np.mean(G.diagonal()[flat]) if flat.any() else 0.0
+    p[flat] = FLAT * G.diagonal()[flat].max(initial=0.0)
     return p, flat
 
 

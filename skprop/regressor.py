@@ -588,9 +588,9 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         NotFittedError
             Before `fit`.
         ValueError
-            If the number or the names of the features are not those of the fit; if a row is so far
-            from those of the fit that its prediction overflows; with ``return_std``, where
-            `fit_posterior` has to be called first.
+            If the number or the names of the features are not those of the fit, or a row is so far
+            from those of the fit that its prediction overflows; with
+            ``return_std``, where `fit_posterior` has to be called first.
 
         References
         ----------
@@ -612,10 +612,11 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         with np.errstate(over="ignore", invalid="ignore"):
             if self.y_scaler_ is not None:
                 y = (y * self.y_scaler_.scale_ + self.y_scaler_.mean_).astype(self._dtype)
-            self._check_finite(y)
-            y = y[:, 0] if self._single_output else y
-            if not return_std:
-                return y
+        self._check_finite(y)
+        y = y[:, 0] if self._single_output else y
+        if not return_std:
+            return y
+        with np.errstate(over="ignore", invalid="ignore"):
             names = ("theta_", "_factor", "_noise")
             for theta, factor, noise in zip(*map(self._of_members, names), strict=True):
                 g = model_variance(layout, theta, rows, self.out_activation_, factor)
@@ -1044,8 +1045,9 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         if callbacks:
             options["callback"] = _each(callbacks, n_before=self.n_iter_ if resumed else 0)
         result = minimizer(objective, theta0, **options)
-        if result.status == INTERRUPTED and (one_epoch or not np.isfinite(result.fun)):
-            raise KeyboardInterrupt  # a pass is made whole or not at all
+        whole = one_epoch or label  # a pass is made whole or not at all, a committee too
+        if result.status == INTERRUPTED and (whole or not np.isfinite(result.fun)):
+            raise KeyboardInterrupt
         if not np.isfinite(result.fun):
             raise ValueError(
                 "The loss is not finite even where the fit starts: "

@@ -25,6 +25,8 @@ ESTIMATORS = [
     MLPSigmoidRegressor(output_activation="sigmoid"),
     MLPSigmoidRegressor(standardize=False),
     MLPSigmoidRegressor(warm_start=True),
+    MLPSigmoidRegressor(hidden_layer_sizes=10, alpha="evidence"),
+    MLPSigmoidRegressor(n_members=2),
     MLPSigmoidRegressor(solver="sgd", learning_rate="adaptive"),
     MLPSigmoidRegressor(early_stopping=True),
     MLPSigmoidRegressor(early_stopping=True, solver="adam"),

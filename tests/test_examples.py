@@ -208,3 +208,11 @@ def test_the_served_network_is_the_fitted_one(quick):
     assert largest["float64"] < 1e-12
     assert 1e-12 < largest["float32"] < 1e-4
     assert number_after("specimens held out:", printed) > 0.8
+
+
+def test_the_band_opens_in_the_gap_and_covers(quick):
+    printed, _ = quick("uncertainty")
+    assert 0.08 < number_after("noise found (0.1 is true)", printed) < 0.12
+    assert number_after("in the gap", printed) > 3 * number_after("at the data", printed)
+    for nominal, low, high in ((50, 45, 70), (80, 75, 92), (95, 90, 99)):
+        assert low < number_after(f"{nominal}% interval covers", printed) < high

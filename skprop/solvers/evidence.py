@@ -11,9 +11,18 @@ from scipy.optimize import OptimizeResult
 
 from ..blocks import single_threaded_blas
 from ..evidence import Evidence, alphas, evidence, factorised, least_alpha, noise_variance, spread
-from .progress import CONVERGED, FAILED, LIMIT, Callback, Progress, floating
+from .lm import INITIAL_DAMPING
+from .progress import (
+    CONVERGED,
+    FAILED,
+    INFINITE,
+    LIMIT,
+    Callback,
+    Progress,
+    check_limits,
+    floating,
+)
 
-INITIAL_DAMPING = 1e-2  # Nielsen's τ
 # A noise below this share of the variance of the targets is rounding.
 LEAST_NOISE = 1e-14
 WINDOW = 10  # iterations
@@ -109,8 +118,8 @@ def minimize_evidence(
     theta, W, N = floating(theta0), weight, n_observations
     counted = np.setdiff1d(np.arange(len(theta)), np.asarray(known, dtype=np.intp))
     counted_groups = [np.searchsorted(counted, index) for index in groups]
+    check_limits(tol, 0.0, max_iter, max_fun)
     least_noise = LEAST_NOISE * noise
-    status, message = None, None
     progress = Progress(n_iter_no_change, min_decay=stop_at_noise * 2 * GAIN / N, callback=callback)
 
     def bounded(alpha: NDArray) -> NDArray:
@@ -124,29 +133,27 @@ def minimize_evidence(
         some = G[np.ix_(counted, counted)]
         return evidence(some, theta[counted], squares, N, counted_groups, alpha, noise)
 
-    with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas:
-        squares, g, G = _normal_equations(objective, theta, W)
-        nfev = njev = 1
-        finite = bool(np.isfinite(squares + np.abs(g).max(initial=0.0) + G.trace()))
-        sizes = np.array([len(index) for index in groups])
-        if finite:
-            alpha = bounded(alphas(theta, groups, sizes, noise))  # as if γ_i were n_i
-            total, now = squares + float(_penalty(theta, groups, alpha) @ theta), posterior()
+    nfev = njev = 0
+    status, message, history = None, None, deque(maxlen=WINDOW + 1)
+    try:
+        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas:
+            squares, g, G = _normal_equations(objective, theta, W)
+            nfev = njev = 1
+            total, alpha, now = squares, np.full(len(groups), math.nan), None
+            if np.isfinite(squares + np.abs(g).max(initial=0.0) + G.trace()):
+                sizes = np.array([len(index) for index in groups])
+                alpha = bounded(alphas(theta, groups, sizes, noise))  # as if γ_i were n_i
+                total, now = squares + float(_penalty(theta, groups, alpha) @ theta), posterior()
+            else:
+                status, message = FAILED, INFINITE
+            progress.begin(theta, total / (2 * W), kept=(theta, total, alpha, now))
             damping, growth = INITIAL_DAMPING * G.diagonal().max(initial=0.0), 2.0
-            progress.begin(theta, total / (2 * W))
-        else:
-            total, alpha, now = squares, sizes * math.nan, None
-            status, message = FAILED, "The loss or its gradient is infinite or NaN at the start."
-        history = deque(maxlen=WINDOW + 1)
-        try:
-            while finite and progress.status is None:
+            while status is None and progress.status is None:
                 next_noise = max(noise_variance(squares, N, now.n_effective), least_noise)
                 next_alpha = bounded(alphas(theta, groups, now.gamma, next_noise))
-                with np.errstate(divide="ignore"):
-                    ratios = np.append(next_alpha, next_noise) / np.append(alpha, noise)
-                ratios = ratios if next_noise > 0 else np.ones(1)  # all is exact
+                change = _change(alpha, next_alpha, noise, next_noise)
                 slope = g + _penalty(theta, groups, next_alpha)
-                largest, change = np.abs(slope).max(initial=0.0) / W, np.abs(ratios - 1).max()
+                largest = np.abs(slope).max(initial=0.0) / W
                 status, message = _reason_to_stop(
                     largest, change, len(progress.loss_curve), nfev, tol, max_iter, max_fun
                 )
@@ -156,24 +163,22 @@ def minimize_evidence(
                 if status is not None:
                     break
                 noise, alpha = next_noise, next_alpha
-                total = squares + float(_penalty(theta, groups, alpha) @ theta)
+                p = spread(groups, alpha, len(theta))
+                total = squares + float(p @ theta**2)
                 while nfev < max_fun:
                     damping = max(damping, np.finfo(np.float64).eps * G.diagonal().max())
-                    h = _damped_step(G, spread(groups, alpha, len(theta)), slope, damping)
+                    h, trial_total = _damped_step(G, p, slope, damping), math.inf
                     promised = math.inf if h is None else float(h @ (damping * h - slope))
-                    rounding = np.finfo(theta.dtype).eps * total
-                    trial_total = math.inf
                     if h is not None:
                         trial = theta + h.astype(theta.dtype)
                         if np.isfinite(trial).all():
-                            trial_total = 2 * W * objective.loss(trial)
-                            trial_total += float(_penalty(trial, groups, alpha) @ trial)
+                            trial_total = 2 * W * objective.loss(trial) + float(p @ trial**2)
                             nfev += 1
+                    rounding = np.finfo(theta.dtype).eps * total
                     if trial_total < total or promised <= rounding >= trial_total - total:
-                        gain = (
-                            min((total - trial_total) / promised, 1.0) if promised > rounding else 1
-                        )
-                        damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
+                        gain = (total - trial_total) / promised if promised > rounding else 1.0
+                        # μ ← μ max(⅓, 1 − (2 ρ − 1)³)
+                        damping *= max(1 / 3, 1 - (2 * min(gain, 1.0) - 1) ** 3)
                         theta, total, growth = trial, trial_total, 2.0
                         squares, g, G = _normal_equations(objective, theta, W)
                         njev += 1
@@ -181,20 +186,21 @@ def minimize_evidence(
                     if promised <= rounding:
                         break  # at the minimum, for these penalties
                     damping *= growth
-                    growth *= 2
+                    growth *= 2  # μ ← μ ν, ν ← 2 ν
                 now = posterior()
                 progress.record(
                     theta,
                     total / (2 * W),
+                    kept=(theta, total, alpha, now),
                     noise_variance=noise,
                     n_effective=now.n_effective,
                     log_evidence=now.log_evidence,
                 )
-        except KeyboardInterrupt:  # then θ, the penalties and what follows from them need not agree
-            progress.interrupted()
-            squares, g, G = _normal_equations(objective, theta, W)
-            total, now = squares + float(_penalty(theta, groups, alpha) @ theta), posterior()
+    except KeyboardInterrupt:
+        if not progress.interrupted():
+            raise
     status, message = progress.conclude(status, message)
+    theta, total, alpha, now = progress.kept
     return OptimizeResult(
         x=theta.copy(),
         fun=total / (2 * W),
@@ -208,6 +214,13 @@ def minimize_evidence(
         evidence=now,
         **progress.curves(),
     )
+
+
+def _change(alpha: NDArray, next_alpha: NDArray, noise: float, next_noise: float) -> float:
+    """The largest relative change of a penalty or of the noise; 0 where all is exact."""
+    if next_noise == 0:
+        return 0.0
+    return float(max(np.abs(next_alpha / alpha - 1).max(), abs(next_noise / noise - 1)))
 
 
 def _normal_equations(objective, theta: NDArray, W: float) -> tuple[float, NDArray, NDArray]:

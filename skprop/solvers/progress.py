@@ -128,9 +128,10 @@ class Progress:
     def record(
         self, theta: NDArray, loss: float, kept: dict | None = None, **details: float
     ) -> bool:
-        """Take note of one iteration, for the callback in detail; whether it was the last.
+        """Take note of one iteration; whether it was the last.
 
         ``kept`` is what a solver needs to go on from there; it becomes the attribute of that name.
+        ``details`` are for the callback.
         """
         watched = loss = float(loss)
         self.loss_curve.append(loss)
