@@ -49,6 +49,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
+    "ignore_pattern": r"checkpoint\.py$",  # a program to be killed: it has no picture
     "within_subsection_order": InReadingOrder,
     "reset_argv": as_a_script,
     "backreferences_dir": "gallery/of",
