@@ -154,7 +154,7 @@ def test_before_the_first_evaluation_it_comes_out_and_the_previous_fit_is_whole(
         model.fit(*small)
     before = Snapshot(model)
 
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(MLPObjective, "_evaluate", interrupt)
