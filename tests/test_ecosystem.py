@@ -184,6 +184,7 @@ STATES = {
 
 
 @pytest.mark.parametrize("state", STATES)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_html_repr(state):
     model = STATES[state]()
     html = model._repr_html_()
