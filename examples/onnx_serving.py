@@ -1,9 +1,11 @@
-"""Serve a fitted network without Python's scientific stack: export it to ONNX, run it elsewhere.
+"""
+Serving with ONNX
+=================
+
+Serve a fitted network without Python's scientific stack: export it to ONNX, run it elsewhere.
 
 The graph has everything from the raw recipe to MPa in it, the scaling included. onnxruntime
 runs it here; the same file runs in its C++, Java, C# and browser versions.
-
-    python examples/onnx_serving.py [--quick] [--output DIR]
 """
 
 import argparse
@@ -11,10 +13,10 @@ import os
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import onnxruntime
 import pandas as pd
-from matplotlib.figure import Figure
 from sklearn.model_selection import train_test_split
 from threadpoolctl import threadpool_limits
 
@@ -45,7 +47,7 @@ def microseconds(call, X, repeats):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="time a few calls instead of many")
     parser.add_argument(
         "--output", type=Path, default=HERE / "output", help="where the files and the figure go"
@@ -86,8 +88,7 @@ def main():
             times[name] = [microseconds(call, rows[:n], repeats) for n in sizes]
             print(f"{name:24}" + "".join(f"{t:12.0f}" for t in times[name]))
 
-    figure = Figure(figsize=(10, 4.4), layout="constrained")  # not pyplot: needs no display
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
     for dtype, color in (("float32", BLUE), ("float64", ORANGE)):
         shown = np.maximum(difference[dtype], 1e-15)  # many are zero
         left.semilogy(

@@ -1,11 +1,13 @@
-"""Second-order derivatives at work: one network, five minimisers, loss against effort.
+"""
+Second-order methods
+====================
+
+Second-order derivatives at work: one network, five minimisers, loss against effort.
 
 L-BFGS-B sees the gradient, trust-krylov exact products with the Hessian, trust-exact the Hessian,
 least_squares the residuals and their Jacobian, and lm, the package's own Levenberg–Marquardt,
 the Gauss–Newton matrix. All start from the same point and aim at the same gradient; as the loss
 has many minima, they need not end in the same one.
-
-    python examples/second_order.py [--quick] [--output DIR]
 """
 
 import argparse
@@ -13,9 +15,9 @@ import os
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from scipy.optimize import least_squares, minimize
 from threadpoolctl import threadpool_limits
@@ -89,7 +91,7 @@ def run(method, objective, theta0, gtol, max_iter):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="stop at a larger gradient")
     parser.add_argument(
         "--output", type=Path, default=HERE / "output", help="where the figure goes"
@@ -106,8 +108,7 @@ def main():
         f"loss {objective.loss(theta0):.4f} at the start\n"
     )
 
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
+    figure, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(10, 4.5), layout="constrained")
     print(f"{'method':14}  {'loss':>9}  {'gradient':>8}  {'calls':>6}  {'seconds':>7}  {'R²':>6}")
     for method, colour in COLOURS.items():
         with threadpool_limits(1, "blas"):  # matrices this small are not worth sharing out

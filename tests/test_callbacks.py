@@ -20,7 +20,7 @@ from skprop import MLPSigmoidRegressor
 callback = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9 on")
 
 X, Y = load_diabetes(return_X_y=True, as_frame=True)
-SOLVERS = ("lbfgs", "sgd", "adam")
+SOLVERS = ("lbfgs", "sgd", "adam", "lm")
 
 
 def regressor(**parameters):
@@ -135,10 +135,10 @@ def test_a_warm_start_goes_on_counting(solver):
         recorder = Recorder()
         model.set_callbacks(recorder).fit(X, Y)
     n_before = 4
-    assert model.n_iter_ == n_before + 4
+    assert model.n_iter_ > n_before
     counts = [arguments["fitted"].n_iter_ for arguments in recorder.of("end")]
     assert counts == list(range(n_before + 1, model.n_iter_ + 1))
-    assert [a["fitted"]._solver_state for a in recorder.of("end")] == [None] * 4
+    assert [a["fitted"]._solver_state for a in recorder.of("end")] == [None] * len(counts)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -202,7 +202,8 @@ def test_a_solver_of_the_callers_own_is_one_task():
         return minimize(objective, theta0, jac=True, method="CG", options={"maxiter": 3})
 
     recorder = Recorder()
-    model = regressor(solver=solver).set_callbacks(recorder).fit(X, Y)
+    with pytest.warns(ConvergenceWarning, match="Maximum number of iterations"):
+        model = regressor(solver=solver).set_callbacks(recorder).fit(X, Y)
     assert [note[0] for note in recorder.notes] == ["setup", "begin", "end", "teardown"]
     assert recorder.notes[0][3] == {"max_subtasks": 0}
     (at_the_end,) = recorder.of("end", "fit")

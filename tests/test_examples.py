@@ -1,5 +1,6 @@
-"""The examples run as shipped, with warnings as errors, and print what they promise."""
+"""The examples run as shipped, with warnings as errors, and print and draw what they promise."""
 
+import functools
 import re
 import subprocess
 import sys
@@ -10,15 +11,39 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
+# Run a script as Python would, and keep the last picture it draws.
+DRAWN = """
+import runpy, sys
+import matplotlib
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+plt.show = lambda: None
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+plt.gcf().savefig("picture.png", dpi=100)
+"""
 
-def run(script, *arguments, cwd):
-    """What a quick run of an example prints."""
-    command = [sys.executable, "-X", "utf8", "-W", "error", EXAMPLES / script, "--quick"]
-    done = subprocess.run(
-        [*command, *arguments], cwd=cwd, capture_output=True, text=True, encoding="utf-8"
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """A function of an example's name: what a quick run printed, and where it ran."""
+
+    @functools.cache
+    def run(name):
+        if name == "onnx_serving":
+            pytest.importorskip("onnxruntime")
+        directory = tmp_path_factory.mktemp(name)
+        command = [sys.executable, "-X", "utf8", "-W", "error", "-c", DRAWN]
+        command += [EXAMPLES / f"{name}.py", "--quick"]
+        if name in ("concrete_strength", "onnx_serving", "second_order"):
+            command += ["--output", "figures"]
+        done = subprocess.run(
+            command, cwd=directory, capture_output=True, text=True, encoding="utf-8"
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout, directory
+
+    return run
 
 
 def number_after(words, printed):
@@ -26,11 +51,35 @@ def number_after(words, printed):
     return float(re.search(rf"{re.escape(words)}\D*?(-?\d+\.?\d*(e-?\d+)?)", printed)[1])
 
 
-@pytest.fixture(scope="module")
-def concrete_strength(tmp_path_factory):
-    """What concrete_strength.py prints, and where it ran."""
-    directory = tmp_path_factory.mktemp("concrete_strength")
-    return run("concrete_strength.py", "--output", "figures", cwd=directory), directory
+def numbers_after(words, printed):
+    """All numbers that follow these words on their line."""
+    lines = re.findall(rf"^{re.escape(words)}(.+)", printed, re.MULTILINE)
+    return [[float(number) for number in line.split()] for line in lines]
+
+
+def picture_size(path):
+    """Width and height of a PNG, which must hold more than empty axes."""
+    png = path.read_bytes()
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    assert png[12:16] == b"IHDR"
+    assert len(png) > 12_000
+    return int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.py")))
+def test_every_example_ends_in_a_picture(quick, name):
+    _, directory = quick(name)
+    assert min(picture_size(directory / "picture.png")) > 150
+
+
+@pytest.mark.parametrize("name", ["concrete_strength", "onnx_serving", "second_order"])
+def test_the_figure_is_where_it_says(quick, name):
+    printed, directory = quick(name)
+    path = directory / re.search(r"Figure: (.+)", printed)[1]
+    assert path == directory / "figures" / f"{name}.png"
+    width, height = picture_size(path)
+    assert width == 1500
+    assert height > 600
 
 
 def test_the_table_of_concrete_has_the_columns_and_ranges_it_is_known_for():
@@ -45,8 +94,16 @@ def test_the_table_of_concrete_has_the_columns_and_ranges_it_is_known_for():
     assert mass.max() < 2600
 
 
-def test_the_network_predicts_strength_far_better_than_ridge(concrete_strength):
-    printed, _ = concrete_strength
+def test_the_table_of_the_power_plant_has_the_columns_and_ranges_it_is_known_for():
+    table = np.genfromtxt(EXAMPLES / "data" / "power_plant.csv.gz", delimiter=",", names=True)
+    assert table.shape == (9568,)
+    assert (table["temperature_c"].min(), table["temperature_c"].max()) == (1.81, 37.11)
+    assert (table["power_mw"].min(), table["power_mw"].max()) == (420.26, 495.76)
+    assert np.corrcoef(table["temperature_c"], table["power_mw"])[0, 1] < -0.9
+
+
+def test_the_network_predicts_strength_far_better_than_ridge(quick):
+    printed, _ = quick("concrete_strength")
     rmse = {
         name: number_after(f"\n{name}", printed)
         for name in (
@@ -58,72 +115,33 @@ def test_the_network_predicts_strength_far_better_than_ridge(concrete_strength):
     assert min(rmse.values()) > 3  # MPa: nobody predicts concrete better than that
 
 
-def assert_figure_is_where_it_says(printed, directory, name):
-    path = directory / re.search(r"Figure: (.+)", printed)[1]
-    assert path == directory / "figures" / name
-    png = path.read_bytes()
-    assert png.startswith(b"\x89PNG\r\n\x1a\n")
-    assert png[12:16] == b"IHDR"
-    width, height = int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
-    assert width == 1500
-    assert height > 600
-    assert len(png) > 30_000  # more than empty axes
+def test_more_specimens_and_more_units_help_and_a_heavy_penalty_does_not(quick):
+    printed, _ = quick("learning_curves")
+    by_size, by_alpha, by_width = numbers_after("RMSE held out:", printed)
+    assert by_size[0] > by_size[1] > by_size[2]
+    assert by_alpha[2] > 2 * by_alpha[0]
+    assert by_width[0] > by_width[2]
 
 
-def test_the_figure_of_concrete_strength_is_where_it_says(concrete_strength):
-    assert_figure_is_where_it_says(*concrete_strength, "concrete_strength.png")
-
-
-@pytest.fixture(scope="module")
-def scipy_optimize(tmp_path_factory):
-    return run("scipy_optimize.py", cwd=tmp_path_factory.mktemp("scipy_optimize"))
-
-
-def test_the_gradient_given_to_scipy_is_the_slope_of_the_loss(scipy_optimize):
-    slopes = re.search(r"(\S+) by backpropagation, (\S+) by differences", scipy_optimize)
-    by_hand, by_differences = map(float, slopes.groups())
-    assert by_hand != 0
-    assert by_hand == pytest.approx(by_differences, rel=1e-6)
-
-
-@pytest.mark.parametrize("method", ["L-BFGS-B", "BFGS", "CG", "TNC", "trust-constr"])
-def test_every_minimiser_of_scipy_lowers_the_loss(scipy_optimize, method):
-    loss = number_after(f"\n{method}", scipy_optimize)
-    assert loss < 0.5 * number_after("parameters, loss", scipy_optimize)
-
-
-def test_what_scipy_found_predicts_in_mpa(scipy_optimize):
-    assert 3 < number_after("held out, RMSE", scipy_optimize) < 10
-    assert number_after("R²", scipy_optimize) > 0.6
-
-
-@pytest.fixture(scope="module")
-def second_order(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("second_order")
-    return run("second_order.py", "--output", "figures", cwd=directory), directory
+def test_on_noisy_rows_it_pays_to_stop(quick):
+    printed, _ = quick("early_stopping")
+    rmse = dict(re.findall(r"diabetes, ([a-z ]+?) *: .* test RMSE (\S+)", printed))
+    assert float(rmse["to the end"]) > 1.05 * float(rmse["by default"])
+    assert float(rmse["to the end"]) > 1.05 * float(rmse["early stopping"])
 
 
 @pytest.mark.parametrize(
     "method", ["L-BFGS-B", "trust-krylov", "trust-exact", "least_squares", "lm"]
 )
-def test_every_method_gets_close_to_a_minimum(second_order, method):
-    printed, _ = second_order
+def test_every_method_gets_close_to_a_minimum(quick, method):
+    printed, _ = quick("second_order")
     loss, gradient = re.search(rf"\n{method} +(\S+) +(\S+)", printed).groups()
     assert float(loss) < 0.1 * number_after("parameters, loss", printed)
     assert float(gradient) < 2e-3
 
 
-def test_the_figure_of_second_order_is_there(second_order):
-    printed, directory = second_order
-    path = directory / re.search(r"Figure: (.+)", printed)[1]
-    png = path.read_bytes()
-    assert png.startswith(b"\x89PNG\r\n\x1a\n")
-    assert int.from_bytes(png[16:20]) == 1500
-    assert len(png) > 30_000
-
-
-def test_the_grid_search_finds_a_network_that_holds_on_unseen_rows(tmp_path):
-    printed = run("grid_search.py", cwd=tmp_path)
+def test_the_grid_search_finds_a_network_that_holds_on_unseen_rows(quick):
+    printed, _ = quick("grid_search")
     parameters, cross_validated, held_out = re.search(
         r"Best parameters: (.+)\nCross-validated RMSE (\S+) MPa, .* held out (\S+) MPa", printed
     ).groups()
@@ -132,9 +150,57 @@ def test_the_grid_search_finds_a_network_that_holds_on_unseen_rows(tmp_path):
     assert float(held_out) < 8
 
 
-def test_the_served_network_is_the_fitted_one(tmp_path):
-    pytest.importorskip("onnxruntime")
-    printed = run("onnx_serving.py", "--output", "figures", cwd=tmp_path)
+def test_every_solver_learns_the_power_plant(quick):
+    printed, _ = quick("compare_solvers")
+    rows = re.findall(r"^(\S.*?)  +(\d+)  (0\.\d+) +(\S+)$", printed, re.MULTILINE)
+    assert len(rows) == 5
+    for _, passes, loss, rmse in rows:
+        assert int(passes) <= 11
+        assert float(loss) < 0.1  # 0.5 is the loss of the mean
+        assert 3.5 < float(rmse) < 7  # MW, of 17 for the mean
+
+
+def test_sensitivities_are_the_slopes_of_the_predictions(quick):
+    printed, _ = quick("partial_dependence")
+    assert "Derivatives of shape (258, 8)" in printed
+    assert number_after("at most", printed) < 1e-6
+
+
+def test_one_network_of_many_outputs_completes_digits_better_than_ridge(quick):
+    printed, _ = quick("several_outputs")
+    errors = {name: number_after("RMSE", printed.split(name)[1]) for name in ("skprop", "ridge")}
+    assert 1 < errors["skprop"] < errors["ridge"] < 4
+
+
+def test_rows_that_arrive_over_time_are_learned(quick):
+    printed, _ = quick("streaming")
+    assert "to the last bit: True" in printed
+    streamed = number_after("last ten chunks", printed)
+    assert 3.5 < number_after("All at once: RMSE", printed) < streamed < 8  # MW, of 17 at first
+
+
+def test_the_gradient_given_to_scipy_is_the_slope_of_the_loss(quick):
+    printed, _ = quick("scipy_optimize")
+    slopes = re.search(r"(\S+) by backpropagation, (\S+) by differences", printed)
+    by_hand, by_differences = map(float, slopes.groups())
+    assert by_hand != 0
+    assert by_hand == pytest.approx(by_differences, rel=1e-6)
+
+
+@pytest.mark.parametrize("method", ["L-BFGS-B", "BFGS", "CG", "TNC", "trust-constr", "Newton-CG"])
+def test_every_minimiser_of_scipy_lowers_the_loss(quick, method):
+    printed, _ = quick("scipy_optimize")
+    assert number_after(f"\n{method}", printed) < 0.5 * number_after("parameters, loss", printed)
+
+
+def test_what_scipy_found_predicts_in_mpa(quick):
+    printed, _ = quick("scipy_optimize")
+    assert 3 < number_after("held out, RMSE", printed) < 10
+    assert number_after("R²", printed) > 0.6
+
+
+def test_the_served_network_is_the_fitted_one(quick):
+    printed, _ = quick("onnx_serving")
     largest = {
         dtype: float(re.search(rf"concrete_{dtype}.onnx: .* at most (\S+) MPa", printed)[1])
         for dtype in ("float32", "float64")
@@ -142,4 +208,3 @@ def test_the_served_network_is_the_fitted_one(tmp_path):
     assert largest["float64"] < 1e-12
     assert 1e-12 < largest["float32"] < 1e-4
     assert number_after("specimens held out:", printed) > 0.8
-    assert_figure_is_where_it_says(printed, tmp_path, "onnx_serving.png")

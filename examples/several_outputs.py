@@ -1,0 +1,57 @@
+"""
+Several outputs
+===============
+
+Complete the lower half of a handwritten digit from its upper half: 32 numbers in, 32 numbers
+out, by one network whose hidden units all outputs share. The digits are those of scikit-learn.
+"""
+
+import sys
+
+import matplotlib.pyplot as plt
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.linear_model import RidgeCV
+from sklearn.metrics import root_mean_squared_error
+from sklearn.model_selection import train_test_split
+
+from skprop import MLPSigmoidRegressor
+
+images = load_digits().data  # 1797 images of 8 × 8 pixels, from 0 to 16
+train, test = train_test_split(images[:600] if "--quick" in sys.argv else images, random_state=0)
+(X_train, Y_train), (X_test, Y_test) = np.hsplit(train, 2), np.hsplit(test, 2)
+
+# %%
+# One network for all pixels
+# --------------------------
+#
+# With ``output_activation="sigmoid"`` the predictions keep near the range of the pixels. Some
+# pixels at the border are nearly always blank; what is constant is predicted exactly.
+
+models = {
+    "skprop": MLPSigmoidRegressor(
+        hidden_layer_sizes=100, output_activation="sigmoid", early_stopping=True, random_state=0
+    ),
+    "ridge": RidgeCV(np.logspace(-1, 3, 9)),
+}
+completed = {"true": Y_test}
+for name, model in models.items():
+    completed[name] = model.fit(X_train, Y_train).predict(X_test)
+    error = root_mean_squared_error(Y_test, completed[name])
+    print(f"{name:6}: {completed[name].shape} predicted, RMSE {error:.2f} of 16 grey levels")
+print(f"The network has {models['skprop'].theta_.size} parameters: {models['skprop'].message_}")
+
+# %%
+# Twelve digits it has never seen
+# -------------------------------
+#
+# The upper halves are given, the lower ones completed.
+
+figure, axes = plt.subplots(3, 12, figsize=(11, 3.2), layout="constrained")
+for row, (name, halves) in zip(axes, completed.items(), strict=True):
+    for ax, upper, lower in zip(row, X_test, halves, strict=False):
+        ax.imshow(np.concatenate((upper, lower)).reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
+        ax.axhline(3.5, color="C1", linewidth=1)
+        ax.set(xticks=[], yticks=[])
+    row[0].set_ylabel(name)
+plt.show()
