@@ -1,8 +1,14 @@
-"""Save a long fit as it goes, and take it up again wherever it was ended, to the last bit.
+"""
+Checkpoints of a long fit
+=========================
+
+Save a long fit as it goes, and take it up again wherever it was ended, to the last bit.
 
 The model itself is the checkpoint: besides θ it holds the averages of the solver, the seed of the
 order of rows and the number of the epoch. Run it, kill it at any moment, run it again: the
 θ it ends with is that of a run nobody disturbed.
+
+.. code-block:: text
 
     python examples/checkpoint.py [--quick] [--epochs N] [--every N] [--path FILE]
 """
@@ -10,6 +16,7 @@ order of rows and the number of the epoch. Run it, kill it at any moment, run it
 import argparse
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 
 import joblib
@@ -17,6 +24,8 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from skprop import MLPSigmoidRegressor
+
+DEFAULT_PATH = Path(tempfile.gettempdir()) / "skprop-checkpoint.joblib"
 
 
 def save(model, path: Path) -> None:
@@ -30,11 +39,11 @@ def save(model, path: Path) -> None:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[4])
     parser.add_argument("--quick", action="store_true", help="few epochs")
     parser.add_argument("--epochs", type=int, help="in all (300; with --quick 30)")
     parser.add_argument("--every", type=int, default=10, help="epochs from one to the next (10)")
-    parser.add_argument("--path", type=Path, default=Path("checkpoint.joblib"))
+    parser.add_argument("--path", type=Path, default=DEFAULT_PATH)
     arguments = parser.parse_args()
     n_epochs = arguments.epochs or (30 if arguments.quick else 300)
 

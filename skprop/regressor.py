@@ -740,12 +740,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
                 "the fit, and did that converge?"
             )
 
-    @QUIET
     def _checked_rows(self, X) -> Rows:
         """The rows at which to predict, to be read in standard units."""
         check_is_fitted(self, "theta_")
         if not self._is_plainly_valid(X):
-            X = validate_data(self, X, accept_sparse="csr", dtype=FLOATS, reset=False)
+            with np.errstate(over="ignore", invalid="ignore"):
+                X = validate_data(self, X, accept_sparse="csr", dtype=FLOATS, reset=False)
         return Rows(X, scaler=self.x_scaler_, dtype=self._dtype)
 
     def _is_plainly_valid(self, X) -> bool:

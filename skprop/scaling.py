@@ -49,7 +49,7 @@ def fit_range_scaler(rows: Rows) -> StandardScaler:
     range is a point, s is a power of two for which ½ is mapped back to that very point.
     """
     low, high = extremes(rows)
-    centre = low / 2 + high / 2
+    centre = np.where(low == high, low, low / 2 + high / 2)
     with np.errstate(over="ignore"):
         scale = np.minimum((high - low) / 0.8, np.finfo(float).max)
         for j in np.flatnonzero(scale == 0):
