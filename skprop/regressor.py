@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from functools import partial
 from numbers import Integral, Real
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -322,7 +322,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         *,
         output_activation: str = "identity",
         solver: str | Callable = "lbfgs",
-        alpha: float | Sequence[float] | str = 1e-4,
+        alpha: float | Sequence[float] | NDArray | Literal["evidence"] = 1e-4,
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
         learning_rate_init: float = 0.01,
@@ -565,6 +565,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         if not hasattr(self, "theta_"):
             raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
         return Layout(self._sizes).views(self.theta_)
+
+    @overload
+    def predict(self, X, return_std: Literal[False] = False) -> NDArray: ...
+
+    @overload
+    def predict(self, X, return_std: Literal[True]) -> tuple[NDArray, NDArray]: ...
 
     def predict(self, X, return_std: bool = False) -> NDArray | tuple[NDArray, NDArray]:
         """Predict the targets of the rows of X.

@@ -12,11 +12,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import BayesianRidge
 from threadpoolctl import threadpool_limits
 
-from skprop import MLPObjective, MLPSigmoidRegressor
+from skprop import MLPObjective, MLPSigmoidRegressor, regressor
 from skprop.evidence import alphas, evidence, noise_variance
-from skprop.posterior import laplace, model_variance, weight_groups
+from skprop.posterior import affordable, laplace, model_variance, weight_groups
 from skprop.rows import Rows
-from skprop.solvers import CONVERGED, LIMIT, minimize_evidence
+from skprop.solvers import CONVERGED, INTERRUPTED, LIMIT, minimize_evidence
 
 X = np.random.default_rng(0).normal(size=(60, 3))
 Y = np.sin(2 * X[:, 0]) + X[:, 1] + np.random.default_rng(1).normal(scale=0.2, size=60)
@@ -463,3 +463,48 @@ def test_a_limit_is_a_warning_and_a_result():
     )  # fmt: skip
     assert found.status == LIMIT
     assert found.nfev <= 4
+
+
+def test_an_interrupt_keeps_what_was_found_and_undoes_a_committee():
+    objective = MLPObjective(X, Y, hidden_layer_sizes=3)
+    theta0 = objective.initial_theta(0)
+
+    def interrupt(iteration):
+        if iteration.nit == 3:
+            raise KeyboardInterrupt
+
+    def run(**options):
+        groups = [np.concatenate(weight_groups(objective.layout))]
+        return minimize_evidence(
+            objective, theta0, groups, weight=60, n_observations=60, **options
+        )  # fmt: skip
+
+    found, expected = run(callback=interrupt), run(max_iter=3)
+    assert found.status == INTERRUPTED
+    assert found.nit == 3
+    np.testing.assert_array_equal(found.x, expected.x)
+    np.testing.assert_array_equal(found.alpha, expected.alpha)
+    np.testing.assert_array_equal(found.evidence.factor, expected.evidence.factor)
+
+
+def test_a_committee_is_made_whole_or_not_at_all(monkeypatch):
+    committee = fit(n_members=2)
+    theta, minimizer = committee.theta_.copy(), minimize_evidence
+
+    def interrupted(*arguments, **options):
+        result = minimizer(*arguments, **options)
+        result.status = INTERRUPTED
+        return result
+
+    monkeypatch.setitem(regressor.SOLVERS, "evidence", (interrupted, ()))
+    with pytest.raises(KeyboardInterrupt):
+        committee.fit(X, Y)
+    np.testing.assert_array_equal(committee.theta_, theta)
+
+
+def test_the_posterior_is_computed_where_it_is_cheap():
+    small = MLPObjective(X, Y, hidden_layer_sizes=20)
+    assert affordable(small)
+    assert not affordable(MLPObjective(X, Y, hidden_layer_sizes=300))
+    many = np.zeros((30_000, 3))
+    assert not affordable(MLPObjective(many, many[:, 0], hidden_layer_sizes=199))

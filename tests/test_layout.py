@@ -87,3 +87,22 @@ def test_a_bad_theta_is_refused(theta, message):
 
 def test_a_huge_but_finite_theta_is_accepted():
     checked_theta(np.full(13, 1e200), Layout((2, 3, 1)), np.float64)
+
+
+def test_a_wider_start_bends_the_units_within_their_range():
+    layout = Layout((8, 500, 400, 2))
+    *hidden, (A, b) = layout.views(layout.initial_theta(0, spread=1.5))
+    for A_i, b_i in hidden:
+        assert np.var(A_i) * len(A_i) == pytest.approx(1.5**2, rel=0.1)
+        assert np.var(b_i) == pytest.approx(1.5**2, rel=0.1)
+    assert max(np.abs(A).max(), np.abs(b).max()) <= np.sqrt(2 / 402)
+
+
+def test_views_of_several_networks_have_them_as_first_axis():
+    layout = Layout((3, 4, 2))
+    thetas = np.arange(5.0 * layout.n_params).reshape(5, -1)
+    for j, theta in enumerate(thetas):
+        for several, one in zip(layout.views(thetas), layout.views(theta), strict=True):
+            for a, b in zip(several, one, strict=True):
+                np.testing.assert_array_equal(a[j], b)
+                assert np.shares_memory(a, thetas)

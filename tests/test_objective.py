@@ -348,3 +348,25 @@ def test_rows_in_a_file_give_the_same_however_often_they_are_read(tmp_path, hidd
     for _ in range(3):
         for ours, expected in zip(objective(theta, rows), in_memory(theta, rows), strict=True):
             np.testing.assert_array_equal(ours, expected)
+
+
+def test_every_layer_may_have_its_own_penalty(problem):
+    alphas = np.array([0.4, 0.0, 1.3, 0.7])[: len(problem.hidden) + 1]
+    objective, plain = problem.objective(alpha=alphas), problem.objective(alpha=0.0)
+    W, layers = problem.w.sum(), plain.unpack(problem.theta)
+    penalty = sum(a * np.sum(A**2) for a, (A, _) in zip(alphas, layers, strict=True)) / (2 * W)
+    slope = plain.pack([(a / W * A, 0 * b) for a, (A, b) in zip(alphas, layers, strict=True)])
+    loss, gradient = objective(problem.theta)
+    assert loss == pytest.approx(plain.loss(problem.theta) + penalty, rel=1e-14)
+    np.testing.assert_allclose(gradient, plain.gradient(problem.theta) + slope, atol=1e-15)
+    r, J = objective.residuals(problem.theta), objective.jacobian(problem.theta)
+    assert 0.5 * r @ r == pytest.approx(loss, rel=1e-14)
+    np.testing.assert_allclose(J.T @ r, gradient, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    "alpha", [[1.0], [1.0, 2.0, 3.0], [1.0, -1.0], [1.0, np.nan], "a", [[1, 2]]]
+)
+def test_penalties_that_are_no_such_thing(alpha):
+    with pytest.raises(ValueError, match="alpha="):
+        MLPObjective(np.ones((3, 2)), np.ones(3), hidden_layer_sizes=2, alpha=alpha)

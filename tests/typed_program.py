@@ -37,6 +37,8 @@ def fit_and_predict(hidden_layer_sizes: int | Sequence[int]) -> None:
     model = MLPSigmoidRegressor(hidden_layer_sizes, alpha=0.1, tol=1e-2, random_state=0)
     assert_type(model.fit(X, y), MLPSigmoidRegressor)
     assert_type(model.fit(X.tolist(), y.tolist(), sample_weight=[1.0] * 60), MLPSigmoidRegressor)
+    mean, std = model.predict(X, return_std=True)
+    print(mean.shape, std.shape, MLPSigmoidRegressor(alpha="evidence", n_members=2))
     print(model.predict(X).shape, [A.shape for A in model.coefs_], model.intercepts_[0].mean())
     objective, theta0 = model.make_objective(X, y)
     assert_type(objective, MLPObjective)
