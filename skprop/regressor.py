@@ -29,6 +29,7 @@ from .layout import Layout, checked_theta, hidden_sizes
 from .objective import (
     FLOATS,
     MLPObjective,
+    checked_alphas,
     checked_weights,
     network_input_gradient,
     network_output,
@@ -771,7 +772,9 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     def _check_parameters(self) -> None:
         self._validate_params()
         try:
-            hidden_sizes(self.hidden_layer_sizes)
+            sizes = hidden_sizes(self.hidden_layer_sizes)
+            if not self._by_evidence():
+                checked_alphas(self.alpha, len(sizes) + 1)
         except ValueError as error:
             raise InvalidParameterError(str(error)) from None
         if self._by_evidence():
