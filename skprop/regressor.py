@@ -30,6 +30,7 @@ from .objective import (
     FLOATS,
     QUIET,
     MLPObjective,
+    checked_alphas,
     checked_weights,
     network_input_gradient,
     network_output,
@@ -779,7 +780,9 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     def _check_parameters(self) -> None:
         self._validate_params()
         try:
-            hidden_sizes(self.hidden_layer_sizes)
+            sizes = hidden_sizes(self.hidden_layer_sizes)
+            if not self._by_evidence():
+                checked_alphas(self.alpha, len(sizes) + 1)
         except ValueError as error:
             raise InvalidParameterError(str(error)) from None
         if self._by_evidence():
