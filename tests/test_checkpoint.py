@@ -1,5 +1,6 @@
 """A run that is killed loses what it did since the last checkpoint, and nothing else."""
 
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,10 @@ EPOCHS = 60
 def start(path):
     options = ["--epochs", str(EPOCHS), "--every", "2", "--path", path]
     command = [sys.executable, "-X", "utf8", "-W", "error", SCRIPT, *options]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, encoding="utf-8",
+        env=os.environ | {"MPLBACKEND": "agg"},
+    )  # fmt: skip
 
 
 def digest(printed):
