@@ -27,8 +27,8 @@ suppress_warnings = ["myst.header", "config.cache"]  # config.cache: functions i
 
 EXAMPLES = (  # in the order of the gallery
     "concrete_strength", "learning_curves", "early_stopping", "grid_search", "compare_solvers",
-    "partial_dependence", "several_outputs", "streaming", "scipy_optimize", "second_order",
-    "uncertainty", "onnx_serving",
+    "partial_dependence", "several_outputs", "streaming", "checkpoint", "scipy_optimize",
+    "second_order", "uncertainty", "onnx_serving",
 )  # fmt: skip
 
 
@@ -49,7 +49,6 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
-    "ignore_pattern": r"checkpoint\.py$",  # a program to be killed: it has no picture
     "within_subsection_order": InReadingOrder,
     "reset_argv": as_a_script,
     "backreferences_dir": "gallery/of",

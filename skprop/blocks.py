@@ -11,6 +11,7 @@ import contextvars
 import itertools
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from functools import partial
 
@@ -142,24 +143,24 @@ def check_memory(n_bytes: int, what: str, remedy: str) -> None:
 
 
 class SingleThreadedBLAS:
-    """Context in which BLAS runs on one thread, for the whole process.
+    """That BLAS runs on one thread, for the whole process, while there are holders.
 
-    Entering gives the number of threads that BLAS had, which is the number to use for blocks:
-    so whatever limits BLAS (`threadpool_limits`, OPENBLAS_NUM_THREADS, joblib in its workers)
-    limits these. Contexts may overlap, nested or in other threads: the first to enter sets
-    the limit, the last to leave lifts it. Setting it costs about as much as a small
-    evaluation, so a fit holds it from beginning to end.
+    A holder is any object; it counts while it lives and has not let go. So one whose ``with`` block
+    Ctrl-C ended between two lines of this class is forgotten, and what it left is put right at
+    the next use.
     """
 
     def __init__(self):
         self._lock = threading.Lock()
-        self._n_inside, self._n_threads = 0, 1
+        self._holders: list[weakref.ref] = []
+        self._n_threads = 1
         self._libraries: list | None = None  # found at the first use, as that takes milliseconds
         self._limited: list = []
 
-    def __enter__(self) -> int:
+    def hold(self, holder: object) -> int:
+        """Limit BLAS if nobody does, and give the number of threads that it had."""
         with self._lock:
-            if self._n_inside == 0:
+            if not self._others(holder):
                 self._lift()  # nothing, unless Ctrl-C came between two of these lines
                 if self._libraries is None:
                     found = ThreadpoolController().lib_controllers
@@ -170,14 +171,18 @@ class SingleThreadedBLAS:
                 self._limited = [(n, set_) for n, set_ in counts if n > 1]
                 for _, set_ in self._limited:
                     set_(1)
-            self._n_inside += 1
+            self._holders.append(weakref.ref(holder))
             return self._n_threads
 
-    def __exit__(self, *_) -> None:
+    def let_go(self, holder: object) -> None:
+        """Lift the limit if nobody else holds it."""
         with self._lock:
-            self._n_inside = max(self._n_inside - 1, 0)
-            if self._n_inside == 0:
+            self._holders = self._others(holder)
+            if not self._holders:
                 self._lift()
+
+    def _others(self, holder: object) -> list[weakref.ref]:
+        return [ref for ref in self._holders if ref() not in (None, holder)]
 
     def _lift(self) -> None:
         for n, set_ in self._limited:
@@ -185,9 +190,26 @@ class SingleThreadedBLAS:
         self._limited = []
 
     def reset(self) -> None:
-        """Forget who was inside: in a forked child they are not there."""
-        self._lock, self._n_inside = threading.Lock(), 0
+        """Forget the holders: in a forked child they are not there."""
+        self._lock, self._holders = threading.Lock(), []
         self._lift()
+
+
+class single_threaded_blas:
+    """Context in which BLAS runs on one thread, for the whole process.
+
+    Entering gives the number of threads that BLAS had, which is the number to use for blocks:
+    so whatever limits BLAS (`threadpool_limits`, OPENBLAS_NUM_THREADS, joblib in its workers)
+    limits these. Contexts may overlap, nested or in other threads: the first to enter sets
+    the limit, the last to leave lifts it. Setting it costs about as much as a small
+    evaluation, so a fit holds it from beginning to end.
+    """
+
+    def __enter__(self) -> int:
+        return limit.hold(self)
+
+    def __exit__(self, *_) -> None:
+        limit.let_go(self)
 
 
 ALONE = contextlib.nullcontext(1)
@@ -204,7 +226,7 @@ def small_rows(layout: Layout) -> int:
 def threads_for(small: bool):
     """Context that holds BLAS to one thread, where it needs to be held, and gives the number of
     threads for blocks."""
-    return ALONE if small else single_threaded_blas
+    return ALONE if small else single_threaded_blas()
 
 
 class Helper(threading.Thread):
@@ -274,13 +296,13 @@ class Helpers:
         self._idle.append(helper)
 
 
-single_threaded_blas = SingleThreadedBLAS()
+limit = SingleThreadedBLAS()
 helpers = Helpers()
 
 
 def _after_fork() -> None:
     """A forked child inherits locks that may be held, and a pool whose threads are not there."""
-    single_threaded_blas.reset()
+    limit.reset()
     helpers.__init__()
 
 

@@ -348,7 +348,7 @@ class MLPObjective:
         v = checked_theta(v, self.layout, self.dtype, name="v")
         rows, n_rows = self._checked_rows(rows)
         work = 2 * n_rows * self._work
-        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas as n_threads:
+        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas() as n_threads:
             B, V = self._tanh_form(theta), self._tanh_form(v)
             dealt = parts(rows, n_rows, self._block_rows, work)
             sums: list = [0.0] * len(dealt)
@@ -392,7 +392,7 @@ class MLPObjective:
         blocks = [b for part in parts(rows, n_rows, self._block_rows, 0) for b in part]
         shares = split(slice(0, P), -(-P // MAX_PARTS))  # of the directions, among threads
         H = np.zeros((P, P))
-        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas as n_threads:
+        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas() as n_threads:
             B = self._tanh_form(theta)
 
             def fill_share(k: int) -> None:
@@ -464,7 +464,7 @@ class MLPObjective:
                 data[at] -= self._y[block]
                 data[at] *= self._root_weight(block, n_rows)  # √(n w/(n_B W)) (f_K − y)
 
-        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas as n_threads:
+        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas() as n_threads:
             B = self._tanh_form(theta)
             run(fill_part, len(dealt), n_threads)
             if len(penalised):
@@ -509,7 +509,7 @@ class MLPObjective:
             for block, at, m in dealt[k]:
                 self._fill_jacobian(theta, B, block, m, n_rows, data[:, :, at])
 
-        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas as n_threads:
+        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas() as n_threads:
             B = to_tanh(theta, self.layout, self._halves)
             run(fill_part, len(dealt), n_threads)
             if len(penalised):
@@ -570,7 +570,7 @@ class MLPObjective:
         J, r = np.zeros(P * d_K * size, self.dtype), np.empty(d_K * size, self.dtype)
         pairs = tiles(P, n_rows * d_K * P * P // 2)
         loss, gradient, JtJ = 0.0, np.zeros(P), np.zeros((P, P))
-        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas as n_threads:
+        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas() as n_threads:
             B = to_tanh(theta, self.layout, self._halves)
             for block, m in split(rows, size):
                 J_t, r_t = J[: P * d_K * m].reshape(P, d_K, m), r[: d_K * m].reshape(d_K, m)
@@ -813,7 +813,7 @@ def network_input_gradient(
             slope = output_slope(output, output_sigmoid)
             fill_input_gradient(layout.views(theta), f, slope, gradient[rows])
 
-    with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas as n_threads:
+    with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas() as n_threads:
         B = to_tanh(theta, layout, halves(layout, output_sigmoid, X.dtype))
         run(fill_part, len(dealt), n_threads)
         if X.scaler is not None:

@@ -58,7 +58,7 @@ def laplace(objective: MLPObjective, theta: NDArray, alpha) -> Evidence | None:
     own = spread(groups, checked_alphas(objective.alpha, layout.n_layers), layout.n_params)
     alpha = checked_alphas(alpha, layout.n_layers)
     theta = theta.astype(objective.dtype)
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"), single_threaded_blas:
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"), single_threaded_blas():
         loss, _, G = objective.normal_equations(theta)
         G *= W
         G[np.diag_indices_from(G)] -= own
@@ -90,7 +90,7 @@ def model_variance(
                 v = solve_triangular(factor, g, lower=True, check_finite=False)
                 variance[rows, j] = np.einsum("ps,ps->s", v, v)  # gᵀ H⁻¹ g = ‖L⁻¹ g‖²
 
-    with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas as n_threads:
+    with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas() as n_threads:
         B = to_tanh(theta, layout, halves(layout, output_sigmoid, X.dtype))
         run(fill_part, len(dealt), n_threads)
     return variance

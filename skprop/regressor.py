@@ -1012,7 +1012,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             of_member = own or (objective, held_out)
             member._solve(of_member[0], start, of_member[1], label=f"Member {j + 1}, ")
 
-        with single_threaded_blas as n_threads:
+        with single_threaded_blas() as n_threads:
             run(solve, len(members), n_threads)
         for name, value in gathered([vars(member) for member in members]).items():
             setattr(self, name, value)

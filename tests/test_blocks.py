@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skprop import MLPObjective
+from skprop import MLPObjective, blocks
 from skprop.blocks import (
     MAX_PARTS,
     MAX_ROWS,
@@ -67,11 +67,23 @@ def blas_threads():
 def test_blas_is_held_to_one_thread_and_let_go_by_the_last_to_leave():
     with threadpool_limits(3, "blas"):
         before = blas_threads()
-        with single_threaded_blas as n_outer:
-            with single_threaded_blas as n_inner:
+        with single_threaded_blas() as n_outer:
+            with single_threaded_blas() as n_inner:
                 assert set(blas_threads()) == {1}
             assert set(blas_threads()) == {1}
         assert n_outer == n_inner == max(before)
+        assert blas_threads() == before
+
+
+def test_a_holder_that_is_gone_holds_no_longer():
+    with threadpool_limits(3, "blas"):
+        before, lost = blas_threads(), single_threaded_blas()
+        lost.__enter__()
+        assert set(blas_threads()) == {1}
+        del lost  # as where Ctrl-C comes between the end of a block and its __exit__
+        with single_threaded_blas() as n_threads:
+            assert n_threads == max(before)
+            assert set(blas_threads()) == {1}
         assert blas_threads() == before
 
 
@@ -79,7 +91,7 @@ def test_blas_is_held_from_any_thread():
     seen = []
 
     def look():
-        with single_threaded_blas:
+        with single_threaded_blas():
             seen.extend(blas_threads())
 
     with threadpool_limits(2, "blas"):  # this thread now has threadpoolctl's leave to set it
@@ -91,7 +103,7 @@ def test_blas_is_held_from_any_thread():
 
 
 def test_the_limit_of_blas_is_the_limit_of_the_blocks():
-    with threadpool_limits(1, "blas"), single_threaded_blas as n_threads:
+    with threadpool_limits(1, "blas"), single_threaded_blas() as n_threads:
         assert n_threads == 1
 
 
@@ -169,7 +181,7 @@ def test_an_interrupt_waits_for_the_helpers():
 
 
 @pytest.mark.parametrize("call", [1, 3])  # as BLAS is limited, and as the limit is lifted
-def test_an_interrupt_while_blas_is_limited_is_made_good_at_the_next_use(call):
+def test_an_interrupt_while_blas_is_limited_is_made_good_at_the_next_use(monkeypatch, call):
     threads, n_calls = [4, 4], 0
 
     def library(k):
@@ -184,9 +196,10 @@ def test_an_interrupt_while_blas_is_limited_is_made_good_at_the_next_use(call):
 
     limit = SingleThreadedBLAS()
     limit._libraries = [library(0), library(1)]
-    with pytest.raises(KeyboardInterrupt), limit:
+    monkeypatch.setattr(blocks, "limit", limit)
+    with pytest.raises(KeyboardInterrupt), single_threaded_blas():
         pass
-    with limit as n_threads:
+    with single_threaded_blas() as n_threads:
         assert (n_threads, threads) == (4, [1, 1])
     assert threads == [4, 4]
 

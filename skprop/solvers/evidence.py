@@ -137,7 +137,7 @@ def minimize_evidence(
     nfev = njev = 0
     status, message, history = None, None, deque(maxlen=WINDOW + 1)
     try:
-        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas:
+        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas():
             squares, g, G = _normal_equations(objective, theta, W)
             nfev = njev = 1
             total, alpha, now = squares, np.full(len(groups), math.nan), None

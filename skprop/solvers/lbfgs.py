@@ -151,7 +151,7 @@ def minimize_lbfgs(
     found = None
     try:
         # SciPy's own vector operations on one thread too: more cost them time.
-        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas:
+        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas():
             found = minimize(
                 value_and_gradient,
                 theta0,

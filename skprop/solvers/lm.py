@@ -103,7 +103,7 @@ def minimize_lm(
     )
     nfev, njev, status, message = 0, 0, None, None
     try:
-        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas:
+        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas():
             loss, nfev = objective.loss(theta), 1
             progress.begin(theta, loss)
             progress.has_ended()  # by what came before

@@ -347,7 +347,7 @@ def _minimize(
         loss = objective.loss(theta) if np.isfinite(theta).all() else math.inf
         return math.inf if math.isnan(loss) else loss
 
-    with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas:
+    with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas():
         try:
             status, message = epochs()
             x = theta
