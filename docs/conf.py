@@ -3,6 +3,8 @@
 With ``-D plot_gallery=0`` the examples are shown, but not run.
 """
 
+import re
+
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx_gallery.sorting import FileNameSortKey
@@ -47,6 +49,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
+    "ignore_pattern": r"checkpoint\.py$",  # a program to be killed: it has no picture
     "within_subsection_order": InReadingOrder,
     "reset_argv": as_a_script,
     "backreferences_dir": "gallery/of",
@@ -77,10 +80,11 @@ html_math_renderer = "mathml"
 
 def mathml(node, *, block):
     """A formula as MathML, which browsers show without a script and without a network."""
-    # Markdown on the web eats \\ and so the pages write \cr.
     tex = node.astext().replace(r"\cr", r"\\").replace(r"\dots", r"\ldots")
-    # Of a pair of bars only the left one would grow with what stands beside it.
-    return tex2mathml(tex, as_block=block).replace(">‖<", ' stretchy="false">‖<')
+    # docutils would put the index of an accented letter below it, and let of a pair of bars
+    # only the left one grow with what stands beside it.
+    tex = re.sub(r"(\\(?:tilde|dot) \w)_", r"\1{}_", tex)
+    return re.sub(r">([|‖])<", r' stretchy="false">\1<', tex2mathml(tex, as_block=block))
 
 
 def visit_inline(translator, node):

@@ -42,6 +42,8 @@ from .sigmoid import squared_error_curvature, times_sigmoid_derivative
 from .tangents import TangentWorkspace, linearise, tangent
 
 FLOATS = [np.float64, np.float32]
+# Around the checks of scikit-learn, which add up all of an array to see whether it is finite.
+QUIET = np.errstate(over="ignore", invalid="ignore")
 
 
 class MLPObjective:
@@ -125,6 +127,7 @@ class MLPObjective:
     n_samples: int
     n_params: int
 
+    @QUIET
     def __init__(
         self,
         X,
@@ -138,8 +141,7 @@ class MLPObjective:
         if not isinstance(X, Rows):
             X = Rows(check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X"))
             X = X.in_memory()
-        with np.errstate(over="ignore"):  # then it is too large for the dtype, and is refused
-            y = check_array(y, dtype=X.dtype, ensure_2d=False, order="C", copy=True, input_name="y")
+        y = check_array(y, dtype=X.dtype, ensure_2d=False, order="C", copy=True, input_name="y")
         self._single_output = y.ndim == 1
         y = y.reshape(len(y), -1)
         if len(y) != X.shape[0]:
@@ -724,6 +726,7 @@ class MLPObjective:
         y = network_output(self.layout, theta, X, self.output_activation)
         return y[:, 0] if self._single_output else y
 
+    @QUIET
     def _checked_X(self, X) -> Rows:
         """Other rows than those of the objective, to be read as they are."""
         X = check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X")
@@ -869,6 +872,7 @@ def checked_alphas(alpha: float | ArrayLike, n_layers: int) -> NDArray:
     return alphas
 
 
+@QUIET
 def checked_weights(
     sample_weight: ArrayLike, n_samples: int, name: str = "sample_weight"
 ) -> NDArray:

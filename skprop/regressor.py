@@ -28,6 +28,7 @@ from .evidence import Evidence
 from .layout import Layout, checked_theta, hidden_sizes
 from .objective import (
     FLOATS,
+    QUIET,
     MLPObjective,
     checked_alphas,
     checked_weights,
@@ -257,6 +258,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     `threadpool_limits`, ``OPENBLAS_NUM_THREADS`` and joblib's limits apply. That limit is
     process-wide: during a fit other threads' BLAS calls run on one thread too. The result is the
     same to the last bit on any number of threads.
+
+    Ctrl-C ends the run of a built-in solver with the best θ so far, a `ConvergenceWarning`, and
+    ``n_iter_``, ``loss_`` and the curves that belong to it; inside `GridSearchCV` it ends one
+    candidate. Before the first evaluation, and at a second Ctrl-C, it comes out as
+    KeyboardInterrupt with the previous fit intact. A pass of `partial_fit` is made whole or not at
+    all.
 
     From scikit-learn 1.9 on, ``set_callbacks`` takes its callbacks, such as
     `sklearn.callback.ProgressBar` and `sklearn.callback.ScoringMonitor`. `fit` is a task, and every
@@ -736,15 +743,16 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         if not finite.all():
             row = int(np.argmin(finite.all(axis=tuple(range(1, y.ndim)))))
             raise ValueError(
-                f"Row {row} of X is so far from the rows of the fit that its prediction "
-                f"overflows {self._dtype}. Is it in the same units?"
+                f"The prediction for row {row} of X overflows {self._dtype}: is X in the units of "
+                "the fit, and did that converge?"
             )
 
     def _checked_rows(self, X) -> Rows:
         """The rows at which to predict, to be read in standard units."""
         check_is_fitted(self, "theta_")
         if not self._is_plainly_valid(X):
-            X = validate_data(self, X, accept_sparse="csr", dtype=FLOATS, reset=False)
+            with np.errstate(over="ignore", invalid="ignore"):
+                X = validate_data(self, X, accept_sparse="csr", dtype=FLOATS, reset=False)
         return Rows(X, scaler=self.x_scaler_, dtype=self._dtype)
 
     def _is_plainly_valid(self, X) -> bool:
@@ -822,10 +830,12 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             )
         return X_val, y_val, sample_weight_val
 
+    @QUIET
     def _checked_data(self, X, y, sample_weight, *, reset: bool, suffix: str = "") -> Data:
         """Validate rows as scikit-learn does, and leave out those of zero weight."""
         if issparse(y):
             raise TypeError(f"y{suffix} is sparse; only X may be. Use y{suffix}.toarray().")
+        y = _without_objects(y)
         if suffix:
             X, y = self._checked_held_out(X, y)
         else:
@@ -975,8 +985,9 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         rows = Rows(data.rows.X, index=data.rows.index, scaler=self.x_scaler_, dtype=self._dtype)
         y = data.y
         if self.y_scaler_ is not None:
-            y -= self.y_scaler_.mean_
-            y /= self.y_scaler_.scale_
+            with np.errstate(over="ignore"):  # then `MLPObjective` refuses y
+                y -= self.y_scaler_.mean_
+                y /= self.y_scaler_.scale_
         return MLPObjective(
             rows.in_memory(),
             y[:, 0] if self._single_output else y,
@@ -1157,6 +1168,22 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         for name in self._fitted_names():
             delattr(self, name)
 
+    def __getstate__(self):
+        return super().__getstate__() | {"_skprop_version": _version()}
+
+    def __setstate__(self, state):
+        state = dict(state)
+        saved_by = state.pop("_skprop_version", "of unknown version")
+        if saved_by != _version():
+            warnings.warn(
+                f"This {type(self).__name__} was saved by skprop {saved_by} and is loaded by "
+                f"{_version()}: what it predicts or how it goes on may differ. Fit it anew, or "
+                f"use the version that saved it.",
+                UserWarning,
+                stacklevel=2,
+            )
+        super().__setstate__(state)
+
     @contextmanager
     def _unchanged_on_error(self):
         """Leave the estimator as it was if what runs inside raises."""
@@ -1166,6 +1193,23 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         except BaseException:
             self.__dict__ = before  # a single step, so that a second Ctrl-C cannot halve it
             raise
+
+
+def _without_objects(y):
+    """Numbers that came as objects as float64, so that what is wrong with them is said of y."""
+    if isinstance(y, list | np.ndarray):
+        try:
+            array = np.asarray(y)
+            return array.astype(np.float64) if array.dtype == object else y
+        except (TypeError, ValueError):
+            pass  # the checks to come say why
+    return y
+
+
+def _version() -> str:
+    from . import __version__
+
+    return __version__
 
 
 def r_squared(loss: float, baseline: float) -> float:

@@ -28,12 +28,13 @@ def fit_scaler(rows: Rows, weights: NDArray | None) -> StandardScaler:
             x.data = np.ldexp(x.data, -exponent[x.indices])
         else:
             x = np.ldexp(x, -exponent)
-        scaler.partial_fit(x, sample_weight=None if weights is None else weights[block])
+        with np.errstate(invalid="ignore"):  # rounding may leave a variance below 0
+            scaler.partial_fit(x, sample_weight=None if weights is None else weights[block])
     scaler.with_mean = True  # of CSR rows too, which `Rows.fold` centres without filling them
     constant = low == high
     with np.errstate(over="ignore"):
         scaler.mean_ = np.where(constant, low, np.ldexp(scaler.mean_, exponent))
-        scaler.scale_ = np.ldexp(scaler.scale_, exponent)
+        scaler.scale_ = np.ldexp(np.where(scaler.var_ < 0, 1.0, scaler.scale_), exponent)
         variance = np.maximum(
             np.ldexp(scaler.var_, 2 * exponent), np.finfo(float).smallest_subnormal
         )
@@ -48,9 +49,9 @@ def fit_range_scaler(rows: Rows) -> StandardScaler:
     range is a point, s is a power of two for which ½ is mapped back to that very point.
     """
     low, high = extremes(rows)
-    centre = low + (high - low) / 2
-    scale = (high - low) / 0.8
+    centre = np.where(low == high, low, low / 2 + high / 2)
     with np.errstate(over="ignore"):
+        scale = np.minimum((high - low) / 0.8, np.finfo(float).max)
         for j in np.flatnonzero(scale == 0):
             scale[j] = np.ldexp(1.0, min(np.frexp(centre[j])[1], 1023))
             while (centre[j] - scale[j] / 2) + scale[j] / 2 != centre[j]:

@@ -7,9 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import reference
+from hypothesis import HealthCheck, settings
 from sklearn.datasets import load_diabetes
 
 from skprop import MLPObjective
+
+# Of tests that do not say themselves how many examples they want.
+settings.register_profile(
+    "default", max_examples=250, deadline=None, derandomize=True, database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)  # fmt: skip
+settings.register_profile("deep", settings.get_profile("default"), max_examples=10_000)
+settings.load_profile("default")
 
 HIDDEN = {0: (), 1: (4,), 2: (4, 3), 3: (4, 3, 2)}
 

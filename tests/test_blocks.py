@@ -13,6 +13,7 @@ from skprop.blocks import (
     MAX_ROWS,
     MIN_ROWS,
     PART_WORK,
+    SingleThreadedBLAS,
     block_rows,
     parts,
     run,
@@ -165,6 +166,29 @@ def test_an_interrupt_waits_for_the_helpers():
     with pytest.raises(KeyboardInterrupt):
         run(task, 2, 2)
     assert len(finished) == 1
+
+
+@pytest.mark.parametrize("call", [1, 3])  # as BLAS is limited, and as the limit is lifted
+def test_an_interrupt_while_blas_is_limited_is_made_good_at_the_next_use(call):
+    threads, n_calls = [4, 4], 0
+
+    def library(k):
+        def set_(n):
+            nonlocal n_calls
+            n_calls += 1
+            threads[k] = n
+            if n_calls == call:
+                raise KeyboardInterrupt
+
+        return lambda: threads[k], set_
+
+    limit = SingleThreadedBLAS()
+    limit._libraries = [library(0), library(1)]
+    with pytest.raises(KeyboardInterrupt), limit:
+        pass
+    with limit as n_threads:
+        assert (n_threads, threads) == (4, [1, 1])
+    assert threads == [4, 4]
 
 
 @pytest.mark.parametrize("hidden", [(), (1,), (10,), (50,), (20, 20)])

@@ -19,4 +19,5 @@ def test_the_api_reference_has_every_public_name(name):
 def test_the_gallery_lists_every_example():
     listed = (ROOT / "docs" / "conf.py").read_text(encoding="utf-8")
     listed = re.findall(r'"(\w+)"', re.search(r"EXAMPLES = \((.+?)\n\)", listed, re.DOTALL)[1])
-    assert sorted(listed) == sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
+    examples = {path.stem for path in (ROOT / "examples").glob("*.py")}
+    assert sorted(listed) == sorted(examples - {"checkpoint"})  # a program to be killed

@@ -9,7 +9,7 @@ from skprop import MLPSigmoidRegressor
 
 def scipy_solver(objective, theta0):
     return scipy.optimize.minimize(
-        objective, theta0, jac=True, method="L-BFGS-B", options={"gtol": 1e-4, "maxiter": 1000}
+        objective, theta0, jac=True, method="L-BFGS-B", options={"gtol": 1e-2, "maxiter": 5000}
     )
 
 

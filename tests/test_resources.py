@@ -1,8 +1,10 @@
 """Memory that is bounded, and threads that do not outlive a fork."""
 
 import multiprocessing
+import os
 import subprocess
 import sys
+import textwrap
 import threading
 import tracemalloc
 
@@ -114,6 +116,91 @@ def test_nothing_is_left_running_at_exit():
         "with threadpool_limits(2, 'blas'): o(o.initial_theta(0))\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], timeout=120, check=True)
+
+
+def run_python(code, **environment):
+    """What a Python process of its own prints."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
+        capture_output=True, text=True, timeout=300, env=os.environ | environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_thousand_fits_leave_the_memory_as_it_was():
+    printed = run_python(
+        """
+        import gc, itertools, os, tracemalloc
+        import numpy as np
+        from skprop import MLPSigmoidRegressor
+
+        if not os.path.exists("/proc/self/statm"):  # elsewhere than on Linux
+            tracemalloc.start()
+
+        def resident():
+            gc.collect()
+            if tracemalloc.is_tracing():
+                return tracemalloc.get_traced_memory()[0] / 2**20
+            with open("/proc/self/statm") as file:
+                return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(2000, 5))
+        y = np.sin(X[:, 0])
+
+        def fits(n):
+            solvers = itertools.cycle(["lbfgs", "lm", "sgd", "adam"])
+            for k, solver in zip(range(n), solvers):
+                rows = slice(0, 2000 if k % 20 < 4 else 60)
+                MLPSigmoidRegressor(8, solver=solver, max_iter=2).fit(X[rows], y[rows])
+
+        fits(100)
+        before = resident()
+        fits(1000)
+        print(resident() - before)
+        """
+    )
+    assert float(printed) < 5  # MiB
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "adam"])
+def test_a_fit_on_a_file_larger_than_the_memory_it_may_take(solver, tmp_path):
+    n, d = 400_000, 100
+    X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float64, (n, d))
+    for start in range(0, n, 50_000):
+        X[start : start + 50_000] = np.random.default_rng(start).normal(size=(50_000, d))
+    X.flush()
+    del X
+    printed = run_python(
+        f"""
+        import os, sys
+        import numpy as np
+        from skprop import MLPSigmoidRegressor
+
+        def fit(X, y):
+            return MLPSigmoidRegressor(
+                10, solver={solver!r}, max_iter=2, batch_size=5000, random_state=0
+            ).fit(X, y)
+
+        X = np.load({str(tmp_path / "X.npy")!r}, mmap_mode="r")
+        y = np.sin(X[:, 0])
+        fit(X[:100_000], y[:100_000])  # all libraries and threads are there
+        if sys.platform == "linux":
+            import resource
+            with open("/proc/self/statm") as file:
+                used = int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+            resource.setrlimit(resource.RLIMIT_AS, (used + 100 * 2**20,) * 2)
+        model = fit(X, y)
+        print(len(model.predict(X)), model.loss_ < 1)
+        try:
+            assert sys.platform == "linux"
+            fit(np.array(X), y)
+        except (MemoryError, AssertionError):
+            print("what is in memory does not fit")
+        """
+    )
+    assert printed == f"{n} True\nwhat is in memory does not fit\n"
 
 
 def test_import_needs_nothing_optional():
