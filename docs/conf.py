@@ -58,6 +58,7 @@ sphinx_gallery_conf = {
     "notebook_extensions": {},  # the examples read files beside them, by __file__
     "show_signature": False,
     "min_reported_time": 1e9,
+    "write_computation_times": False,  # those pages fetch scripts from other hosts
     "remove_config_comments": True,
     "matplotlib_animations": False,
 }

@@ -103,7 +103,7 @@ def next_experiment(axes, n_steps, n_runs=3):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--quick", action="store_true", help="fewer folds, members and steps")
-    parser.add_argument("--output", type=Path, default=Path(), help="folder of the picture")
+    parser.add_argument("--output", type=Path, default=HERE / "output", help="for the picture")
     arguments = parser.parse_args()
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
     n_members = 2 if arguments.quick else 5

@@ -35,7 +35,7 @@ def quick(tmp_path_factory):
         directory = tmp_path_factory.mktemp(name)
         command = [sys.executable, "-X", "utf8", "-W", "error", "-c", DRAWN]
         command += [EXAMPLES / f"{name}.py", "--quick"]
-        if name in ("concrete_strength", "onnx_serving", "second_order"):
+        if name in ("concrete_strength", "onnx_serving", "second_order", "uncertainty"):
             command += ["--output", "figures"]
         if name == "checkpoint":
             command += ["--path", "checkpoint.joblib"]  # not one that an earlier run has left
