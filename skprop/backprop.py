@@ -1,129 +1,91 @@
-"""The mathematics on one block of rows: t_i going up, δ_i going down.
+"""Backpropagation on one block of rows, for any activation φ: f_i going up, δ_i going down.
 
-With t_i = 2 f_i − 1 the sigmoid network is a tanh network of other parameters, as σ(z) =
-(1 + tanh(z/2))/2: for i = 1, …, K − 1
+With b_{i−1} as the last row of A_{i−1}, the weights of a constant unit 1, the equations are
 
-    t_i = tanh(z_i/2),    z_i/2 = [t_{i−1}, 1] B_{i−1}
+    z_i = [f_{i−1}, 1] A_{i−1},    f_i = φ(z_i)           i = 1, …, K
+    ∂L/∂A_{i−1} = [f_{i−1}, 1]ᵀ δ_i                       i = K, …, 1
+    δ_{i−1} = (δ_i A_{i−1}ᵀ) ∘ φ′(z_{i−1})
 
-where the bias is the weight of a constant unit 1, and B_{i−1} stacks weights over biases:
+They hold for φ = σ on θ itself, and for φ = tanh on the parameters of `TanhForm`, which is how
+`MLPObjective` calls them.
 
-    B_0 = [A_0; b_0]/2,    B_i = [A_i/2; b_i + 1ᵀA_i/2]/2
-
-(of the last layer, without the outer /2 if it is the identity). It saves three passes over every
-hidden unit and two over every bias. [A_i; b_i] is how A_i and b_i lie in θ, so the step from one
-form to the other is a few operations on all of θ.
-
-Every array is handed in; nothing of the size (rows × d) is allocated here. A block's t[0] has
-the constant unit as its last column; or it is a CSR matrix without one, for which SciPy has
-no in-place product.
+Every array is handed in; nothing of the size (rows × d) is allocated here. A list of K + 1 arrays
+has one for each layer, of shape (rows, d_i + 1) for i < K, with the constant unit as last column,
+and (rows, d_K) for i = K; ``z[i]`` views ``f[i]`` and ``delta[i]`` views ``df[i]`` without that
+column. ``f[0]`` holds the rows of X, which may be a CSR matrix without the constant unit.
 """
 
+from collections.abc import Callable
+
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
-from scipy.sparse import issparse
+from numpy.typing import NDArray
 
-from .layout import Layout
-from .sigmoid import sigmoid_of_double, tanh_derivative
+from .products import times, transposed_times
 
+__all__ = ["backward", "backward_outer", "forward"]
 
-def halves(layout: Layout, output_sigmoid: bool, dtype: DTypeLike) -> NDArray:
-    """D, of shape (P,): how often B_i halves what stands in A_i and b_i."""
-    D = np.full(layout.n_params, 0.5, dtype)
-    blocks = layout.stacked(D)
-    for block in blocks[1:]:
-        block[:-1] *= 0.5
-    if not output_sigmoid:
-        blocks[-1] *= 2.0
-    return D
+InPlace = Callable[[NDArray], None]
 
 
-def to_tanh(theta: NDArray, layout: Layout, D: NDArray) -> list[NDArray]:
-    """[B_0, …, B_{K-1}], of shapes (d_{i-1} + 1, d_i): new arrays."""
-    B = layout.stacked(theta * D)
-    for B_i in B[1:]:
-        B_i[-1] += np.add.reduce(B_i[:-1], axis=0)  # b_i + 1ᵀA_i/2, halved already
-    return B
-
-
-def from_tanh(gradient: NDArray, layout: Layout, D: NDArray) -> None:
-    """Turn ∂L/∂B, flat, into ∂L/∂θ in place: the transpose of the linear map `to_tanh`."""
-    for G_i in layout.stacked(gradient)[1:]:
-        G_i[:-1] += G_i[-1]
-    gradient *= D
-
-
-def forward(B: list, t: list, inner: list, output_sigmoid: bool) -> None:
-    """Fill t[1], …, t[K] from t[0]; t[K] becomes f_K.
+def forward(A: list, f: list, z: list, phi: InPlace, phi_K: InPlace) -> None:
+    """Fill f[1], …, f[K] from f[0].
 
     Parameters
     ----------
-    B : list of K arrays
-        ``B[i - 1]`` leads from layer i - 1 to layer i.
-    t : list of K + 1 arrays
-        ``t[i]`` of shape (rows, d_i + 1), its last column the constant unit 1, for i < K;
-        ``t[K]`` of shape (rows, d_K).
-    inner : list of K + 1 arrays
-        ``inner[i]`` views ``t[i]`` without that column.
-    output_sigmoid : bool
-        Whether the last layer is a sigmoid too; otherwise it is the identity.
+    A : list of K arrays
+        ``A[i - 1]``, of shape (d_{i-1} + 1, d_i), leads from layer i - 1 to layer i.
+    f, z : list of K + 1 arrays
+        The units, and their views without the constant unit.
+    phi, phi_K : callable
+        Replace z_i by f_i in place, in the hidden layers and in the last one.
     """
-    K = len(B)
+    K = len(A)
     for i in range(1, K + 1):
-        if i == 1 and issparse(t[0]):
-            inner[1][...] = t[0] @ B[0][:-1]
-            inner[1] += B[0][-1]
-        else:
-            np.matmul(t[i - 1], B[i - 1], out=inner[i])  # z_i/2 = [t_{i−1}, 1] B_{i−1}
+        times(f[i - 1], A[i - 1], out=z[i])  # z_i = f_{i−1} A_{i−1} + b_{i−1}
         if i < K:
-            np.tanh(t[i], out=t[i])  # t_i = tanh(z_i/2), all in one contiguous pass, …
-            t[i][:, -1] = 1.0  # … after which the constant unit is put back
-    if output_sigmoid:
-        sigmoid_of_double(t[K])  # f_K = σ(z_K)
+            phi(f[i])  # f_i = φ(z_i), all in one contiguous pass, …
+            f[i][:, -1] = 1.0  # … after which the constant unit is put back
+    phi_K(f[K])
 
 
-def backward(B: list, t: list, delta: list, inner: list, G: list, x: NDArray) -> None:
-    """Fill the gradient G, given δ_K. Consumes t[1], …, t[K-1] and delta[1], …, delta[K].
+def backward(A: list, f: list, df: list, delta: list, G: list, phi_slope: InPlace) -> None:
+    """Fill the gradient G, given δ_K. Consumes f[1], …, f[K-1].
 
     Parameters
     ----------
-    B, t : list
+    A, f : list
         As `forward` left them.
-    delta : list of K + 1 arrays
-        ``delta[i]`` as ``t[i]``, for i = 1, …, K; ``delta[K]`` holds δ_K, the derivative of L by
-        what B_{K-1} gives, that is by z_K/2 for a sigmoid output and by z_K for the identity.
-    inner : list of K + 1 arrays
-        ``inner[i]`` views ``delta[i]`` without its last column.
+    df, delta : list of K + 1 arrays
+        ``df[i]`` receives ∂L/∂f_i and then δ_i, which ``delta[i]`` views without the constant
+        unit; ``delta[K]`` holds δ_K.
     G : list of K arrays
-        Overwritten by ∂L/∂B.
-    x : ndarray of shape (rows, d_0 + 1)
-        Overwritten, but for the constant unit; it may be t[0].
+        Overwritten by the gradient, shaped as A.
+    phi_slope : callable
+        Replaces f_i by φ′(z_i) in place.
     """
-    a = None  # where δ_i is kept without a factor a for each of its columns
-    for i in range(len(B), 0, -1):
-        if i == 1 and issparse(t[0]):
-            G[0][:-1] = t[0].T @ inner[1]
-            G[0][-1] = inner[1].sum(axis=0)
-        else:
-            np.dot(t[i - 1].T, inner[i], out=G[i - 1])  # ∂L/∂B_{i−1} = [t_{i−1}, 1]ᵀ δ_i
-        if a is not None:
-            G[i - 1] *= a
-        if i == 1:
-            break
-        B_i = B[i - 1] if a is None else B[i - 1] * a
-        # δ_{i−1} = (δ_i B_{i−1}ᵀ) ∘ (1 − t_{i−1}²), which is 0 for the constant unit
-        tanh_derivative(t[i - 1])
-        if inner[i].shape[1] > 1:
-            np.dot(inner[i], B_i.T, out=delta[i - 1])
-            delta[i - 1] *= t[i - 1]
-            a = None
-            continue
-        # An outer product: its column factors wait for the next products, of P entries; and its
-        # row factors may as well stand with x, where that is narrower and all that is left.
-        a = B_i[:-1, 0]
-        if i == 2 and not issparse(t[0]) and x.shape[1] < t[1].shape[1]:
-            np.multiply(t[0], inner[2], out=x)
-            np.dot(x.T, t[1][:, :-1], out=G[0])
-            x[:, -1] = 1.0
-            G[0] *= a
-            break
-        np.multiply(t[i - 1], inner[i], out=delta[i - 1])
+    for i in range(len(A), 0, -1):
+        transposed_times(f[i - 1], delta[i], out=G[i - 1])  # ∂L/∂A_{i−1} = f_{i−1}ᵀ δ_i, 1ᵀ δ_i
+        if i > 1:
+            np.dot(delta[i], A[i - 1].T, out=df[i - 1])  # ∂L/∂f_{i−1} = δ_i A_{i−1}ᵀ
+            phi_slope(f[i - 1])  # φ′(z_{i−1}), which is 0 for the constant unit
+            df[i - 1] *= f[i - 1]  # δ_{i−1} = (δ_i A_{i−1}ᵀ) ∘ φ′(z_{i−1})
+
+
+def backward_outer(A: list, f: list, df: list, delta: list, G: list, phi_slope: InPlace) -> None:
+    """Do what `backward` does, faster, for one hidden layer and one output.
+
+    There δ_1 = (δ_2 aᵀ) ∘ φ′(z_1), with a the weights of the output, is an outer product: its
+    column factors a may wait for ∂L/∂A_0, of fewer entries; and its row factors δ_2 may as well
+    stand with x, where x is narrower. Then df[0] receives them; it may be the buffer of f[0].
+    """
+    x, a = f[0], A[1][:-1, 0]
+    transposed_times(f[1], delta[2], out=G[1])  # ∂L/∂A_1 = f_1ᵀ δ_2
+    phi_slope(f[1])
+    if isinstance(x, np.ndarray) and x.shape[1] < f[1].shape[1]:
+        np.multiply(x, delta[2], out=df[0])
+        np.dot(df[0].T, f[1][:, :-1], out=G[0])  # (x ∘ δ_2)ᵀ φ′(z_1)
+        df[0][:, -1] = 1.0
+    else:
+        np.multiply(f[1], delta[2], out=df[1])
+        transposed_times(x, delta[1], out=G[0])  # xᵀ (δ_2 ∘ φ′(z_1))
+    G[0] *= a  # ∂L/∂A_0 = xᵀ δ_1

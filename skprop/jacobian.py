@@ -17,8 +17,11 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .backprop import forward
-from .blocks import unit_buffers, without_constant
 from .layout import Layout, Params
+from .sigmoid import Output, tanh
+from .workspace import unit_buffers, without_constant
+
+__all__ = ["add_tile", "input_gradient", "jacobian_rows", "output_jacobian", "tiles"]
 
 # A block of J this large keeps the P × P entries of JᵀJ from being added to too often.
 JACOBIAN_BYTES, MIN_ROWS = 8 * 2**20, 256
@@ -42,13 +45,13 @@ def tiles(P: int, work: int) -> list[tuple[slice, slice]]:
     return [(cuts[i], cuts[j]) for i in range(n) for j in range(i + 1)]
 
 
-def units(B: list, x: NDArray, layout: Layout, output_sigmoid: bool) -> tuple[list, NDArray]:
+def units(B: list, x: NDArray, layout: Layout, output: Output) -> tuple[list, NDArray]:
     """Evaluate the network on m rows.
 
     Parameters
     ----------
     B : list of K arrays
-        θ in its tanh form (`to_tanh`).
+        The parameters in the tanh form.
     x : ndarray of shape (m, d_0 + 1)
         Dense rows, followed by the constant unit 1.
 
@@ -56,21 +59,15 @@ def units(B: list, x: NDArray, layout: Layout, output_sigmoid: bool) -> tuple[li
     -------
     f : list of K arrays of shape (d_i + 1, m)
         [f_i, 1] for i < K, the rows last.
-    output : ndarray of shape (m, d_K)
-        f_K.
+    f_K : ndarray of shape (m, d_K)
     """
     t = [x, *unit_buffers(layout, len(x), x.dtype)[1:]]
-    forward(B, t, [None, *without_constant(t[1:])], output_sigmoid)
+    forward(B, t, without_constant(t), tanh, output.apply)
     f = [np.ascontiguousarray(a.T) for a in t[:-1]]
     for a in f[1:]:
         a *= 0.5
         a += 0.5  # f_i = (1 + t_i)/2, which leaves the constant unit 1
     return f, t[-1]
-
-
-def output_slope(output: NDArray, output_sigmoid: bool) -> NDArray:
-    """f_K′, the derivative of f_K by z_K, a new array."""
-    return output * (1.0 - output) if output_sigmoid else np.ones_like(output)
 
 
 def deltas(params: Params, f: list, slope: NDArray, k: int) -> Iterator[tuple[int, NDArray]]:
@@ -88,32 +85,53 @@ def deltas(params: Params, f: list, slope: NDArray, k: int) -> Iterator[tuple[in
         yield i, delta
 
 
-def fill_jacobian(params: Params, f: list, slope: NDArray, layout: Layout, J: NDArray) -> None:
-    """Write c_k ∂f_K/∂θ of each output k into ``J``.
+def output_jacobian(
+    B: list,
+    theta: NDArray,
+    x: NDArray,
+    layout: Layout,
+    output: Output,
+    J: NDArray,
+    factor: NDArray | float = 1.0,
+) -> NDArray:
+    """Write ∂f_K/∂θ, times a factor for each row, into ``J``.
 
     Parameters
     ----------
-    params, f
-        θ as `Layout.views`, and the units it gives (`units`).
-    slope : ndarray of shape (m, d_K)
-        c_k ∘ f_K′, where f_K′ is by z_K.
+    B : list of K arrays
+        The parameters in the tanh form.
+    theta : ndarray of shape (P,)
+        The same parameters as they are.
+    x : ndarray of shape (m, d_0 + 1)
+        Dense rows, followed by the constant unit 1.
+    output : Output
     J : ndarray of shape (d_K, P, m)
         Its entries for the last layer of other outputs are 0, and must be so before.
+    factor : ndarray of shape (m, 1) or float
+
+    Returns
+    -------
+    f_K : ndarray of shape (m, d_K)
     """
-    K = len(params)
+    f, f_K = units(B, x, layout, output)
+    slope, params = output.slope(f_K) * factor, layout.views(theta)
     for k, J_k in enumerate(J):
         layers = layout.stacked(J_k)
         for i, delta in deltas(params, f, np.ascontiguousarray(slope[:, k]), k):
-            out = layers[i - 1] if i < K else layers[i - 1][:, k : k + 1]
+            out = layers[i - 1] if i < len(f) else layers[i - 1][:, k : k + 1]
             np.multiply(f[i - 1][:, None], delta, out=out)  # [f_{i−1}, 1] ⊗ δ_i
+    return f_K
 
 
-def fill_input_gradient(params: Params, f: list, slope: NDArray, out: NDArray) -> None:
-    """Write c_k ∂f_K/∂x of each output k into ``out``, of shape (m, d_K, d_0)."""
-    A0 = params[0][0]
+def input_gradient(
+    B: list, theta: NDArray, x: NDArray, layout: Layout, output: Output, out: NDArray
+) -> None:
+    """Write ∂f_K/∂x into ``out``, of shape (m, d_K, d_0); the arguments as of `output_jacobian`."""
+    f, f_K = units(B, x, layout, output)
+    slope, params = output.slope(f_K), layout.views(theta)
     for k in range(out.shape[1]):
         *_, (i, delta) = deltas(params, f, np.ascontiguousarray(slope[:, k]), k)
-        A = A0 if i < len(params) else A0[:, [k]]
+        A = params[0][0] if i < len(params) else params[0][0][:, [k]]
         np.matmul(delta.T, A.T, out=out[:, k])  # ∂f/∂x = δ_1 A_0ᵀ
 
 

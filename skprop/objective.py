@@ -2,48 +2,23 @@
 
 import math
 from collections.abc import Sequence
-from contextlib import contextmanager
-from functools import partial
 from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
-from .backprop import backward, forward, from_tanh, halves, to_tanh
-from .blocks import (
-    MAX_PARTS,
-    RowIndex,
-    Workspace,
-    block_rows,
-    check_memory,
-    parts,
-    positions,
-    run,
-    single_threaded_blas,
-    small_rows,
-    split,
-    threads_for,
-    unit_buffers,
-    without_constant,
-)
-from .jacobian import (
-    add_tile,
-    fill_input_gradient,
-    fill_jacobian,
-    jacobian_rows,
-    output_slope,
-    tiles,
-    units,
-)
+from . import curvature
 from .layout import Layout, Params, checked_theta, hidden_sizes
-from .rows import Rows
-from .sigmoid import squared_error_curvature, times_sigmoid_derivative
-from .tangents import TangentWorkspace, linearise, tangent
+from .network import Network
+from .rows import Rows, checked_row_numbers
+from .squared_error import SquaredError
+from .threads import ALONE, guarded, ignoring_overflow, single_threaded_blas
+from .workspace import check_memory
+
+__all__ = ["FLOATS", "MLPObjective", "checked_alphas", "checked_weights"]
 
 FLOATS = [np.float64, np.float32]
-# Around the checks of scikit-learn, which add up all of an array to see whether it is finite.
-QUIET = np.errstate(over="ignore", invalid="ignore")
 
 
 class MLPObjective:
@@ -127,7 +102,7 @@ class MLPObjective:
     n_samples: int
     n_params: int
 
-    @QUIET
+    @ignoring_overflow()
     def __init__(
         self,
         X,
@@ -158,15 +133,14 @@ class MLPObjective:
         alphas = checked_alphas(alpha, self.layout.n_layers)
         self.alpha = float(alpha) if isinstance(alpha, Real) else alphas
         self.output_activation = output_activation
-        self._output_sigmoid = output_activation == "sigmoid"
-        self._X, self._y, self._weights = X, y, None
-        self._total_weight, exponent = float(self.n_samples), 0
+        self._total_weight, exponent, weights = float(self.n_samples), 0, None
         if sample_weight is not None:
             w = checked_weights(sample_weight, self.n_samples)
             exponent = math.frexp(w.max())[1] - 1
             w = np.ldexp(w, -exponent)  # at most 2, so that float32 holds it
             self._total_weight = float(w.sum())
-            self._weights = w.astype(self.dtype)[:, None]
+            weights = w.astype(self.dtype)[:, None]
+        self._error = SquaredError(X, y, weights, self.layout, output_activation)
         with np.errstate(over="ignore", under="ignore"):
             self.total_weight = float(np.ldexp(self._total_weight, exponent))  # W
             penalties = np.ldexp(alphas / self._total_weight, -exponent)  # α/W
@@ -175,14 +149,6 @@ class MLPObjective:
             self._penalty = np.zeros(self.n_params)
             for (A, _), penalty in zip(self.layout.views(self._penalty), penalties, strict=True):
                 A[...] = penalty
-        self._block_rows = min(block_rows(self.layout.sizes, self.dtype), self.n_samples)
-        # Multiplications and, at about ten times the cost, activations of a row, in float64.
-        work = self.n_params + 10 * sum(self.layout.sizes[1:])
-        self._work = work * self.dtype.itemsize // 8
-        self._small_rows = small_rows(self.layout)
-        self._halves = halves(self.layout, self._output_sigmoid, self.dtype)
-        self._idle: list[Workspace] = []  # one is in use by every thread of every evaluation
-        self._idle_tangents: list[TangentWorkspace] = []
 
     def __call__(self, theta: ArrayLike, rows=None) -> tuple[float, NDArray]:
         """Loss and gradient at θ.
@@ -217,25 +183,23 @@ class MLPObjective:
         """The gradient alone (see `__call__`)."""
         return self(theta, rows)[1]
 
+    @ignoring_overflow()
     def loss_of_mean(self) -> float:
         """The data loss of predicting the weighted mean of the targets, as a baseline."""
-        y = self._y.astype(np.float64)
-        w = None if self._weights is None else self._weights[:, 0].astype(np.float64)
-        with np.errstate(over="ignore", invalid="ignore"):
-            squares = np.sum((y - np.average(y, axis=0, weights=w)) ** 2, axis=1)
-            return 0.5 * float(np.average(squares, weights=w))
+        y, w = self._error.y.astype(np.float64), self._error.weights
+        w = None if w is None else w[:, 0].astype(np.float64)
+        squares = np.sum((y - np.average(y, axis=0, weights=w)) ** 2, axis=1)
+        return 0.5 * float(np.average(squares, weights=w))
 
     def _evaluate(self, theta, rows, with_gradient) -> tuple[float, NDArray | None]:
-        rows, n_rows = self._checked_rows(rows)
-        small = n_rows <= self._small_rows
-        with np.errstate(over="ignore", invalid="ignore"), threads_for(small) as n_threads:
+        rows, n_rows = checked_row_numbers(rows, self.n_samples)
+        held = ALONE if n_rows <= self._error.small_rows else single_threaded_blas()
+        with ignoring_overflow(), held:  # `guarded`, without the microsecond of a generator
             theta = checked_theta(theta, self.layout, self.dtype)
-            B = self._tanh_form(theta)
-            loss, gradient = self._sum_blocks(B, rows, n_rows, n_threads, with_gradient)
-            scale = self.n_samples / (n_rows * self._total_weight)  # n / (n_B W)
+            loss, gradient = self._error.sums(theta, rows, n_rows, with_gradient)
+            scale = self._scale(n_rows)
             loss *= 0.5 * scale
             if with_gradient:
-                self._of_theta(gradient)
                 gradient *= scale
             if self._penalty is not None:
                 shrinkage = self._penalty * theta  # (α/W) A_i, and 0 for b_i
@@ -246,62 +210,17 @@ class MLPObjective:
                 gradient = gradient.astype(self.dtype, copy=False)
         return loss, gradient
 
-    def _sum_blocks(
-        self, B, rows, n_rows, n_threads, with_gradient
-    ) -> tuple[float, NDArray | None]:
-        """Σ w ‖f_K − y‖² over some rows, and half its gradient by B, in float64."""
-        dealt = parts(rows, n_rows, self._block_rows, n_rows * self._work)
-        sums: list = [None] * len(dealt)
+    def _scale(self, n_rows: int) -> float:
+        """n / (n_B W), what a sum over n_B rows is multiplied by."""
+        return self.n_samples / (n_rows * self._total_weight)
 
-        def sum_part(k: int) -> None:
-            sums[k] = self._sum_part(B, dealt[k], with_gradient)
-
-        run(sum_part, len(dealt), n_threads)
-        (loss, gradient), *others = sums
-        for more_loss, more in others:
-            loss += more_loss
-            if with_gradient:
-                gradient += more
-        return loss, gradient
-
-    def _sum_part(self, B, blocks, with_gradient) -> tuple[float, NDArray | None]:
-        """The same for one part of them, block after block."""
-        try:
-            workspace = self._idle.pop()
-        except IndexError:
-            workspace = Workspace(self.layout, self._block_rows, self.dtype)
-        loss, gradient = 0.0, None
-        for rows, m in blocks:
-            loss += self._block(B, rows, m, workspace, with_gradient)
-            if not with_gradient:
-                continue
-            if gradient is None:
-                gradient = workspace.gradient.astype(np.float64)
-            else:
-                gradient += workspace.gradient
-        self._idle.append(workspace)
-        return loss, gradient
-
-    def _block(self, B, rows, m, workspace, with_gradient) -> float:
-        """The same for one block; half its gradient goes to ``workspace.gradient``."""
-        (x, *t), t_inner, delta, delta_inner, y, w = workspace.views(m)
-        t = [self._X.read(rows, x), *t]
-        forward(B, t, t_inner, self._output_sigmoid)
-        residual = np.subtract(t[-1], take(self._y, rows, y), out=delta[-1])
-        if self._weights is None:
-            loss = sum_of_squares(residual)
-        else:
-            w = take(self._weights, rows, w)
-            loss = float(np.einsum("sj,sj,sk->", residual, residual, w, dtype=np.float64))
-            residual *= w
-        if with_gradient:
-            if self._output_sigmoid:
-                times_sigmoid_derivative(delta[-1], t[-1])  # δ_K = w (f_K − y) ∘ 2 f_K ∘ (1 − f_K)
-            backward(B, t, delta, delta_inner, workspace.G, x)
-        return loss
+    def _checked(self, theta, rows) -> tuple:
+        theta = checked_theta(theta, self.layout, self.dtype)
+        return theta, *checked_row_numbers(rows, self.n_samples)
 
     # ---- second order --------------------------------------------------------------------
 
+    @guarded()
     def hessp(self, theta: ArrayLike, v: ArrayLike, rows=None) -> NDArray:
         """The product H v of the Hessian H of L at θ with a vector: exact, and H is not formed.
 
@@ -344,28 +263,15 @@ class MLPObjective:
         >>> bool(np.abs(objective.gradient(result.x)).max() < 1e-6)
         True
         """
-        theta = checked_theta(theta, self.layout, self.dtype)
+        theta, rows, n_rows = self._checked(theta, rows)
         v = checked_theta(v, self.layout, self.dtype, name="v")
-        rows, n_rows = self._checked_rows(rows)
-        work = 2 * n_rows * self._work
-        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas() as n_threads:
-            B, V = self._tanh_form(theta), self._tanh_form(v)
-            dealt = parts(rows, n_rows, self._block_rows, work)
-            sums: list = [0.0] * len(dealt)
-
-            def sum_part(k: int) -> None:
-                with self._tangent_workspace() as workspace:
-                    for block, m in dealt[k]:
-                        tangent(B, V, *self._linearised(B, block, workspace.first(m)))
-                        sums[k] = sums[k] + workspace.RG.astype(np.float64)
-
-            run(sum_part, len(dealt), n_threads)
-            product = self._of_theta(sum(sums))
-            product *= self.n_samples / (n_rows * self._total_weight)  # n / (n_B W)
-            if self._penalty is not None:
-                product += self._penalty * v
+        product = curvature.hessian_product(self._error, theta, v, rows, n_rows)
+        product *= self._scale(n_rows)
+        if self._penalty is not None:
+            product += self._penalty * v
         return product.astype(self.dtype, copy=False)
 
+    @guarded()
     def hessian(self, theta: ArrayLike, rows=None) -> NDArray:
         """The Hessian of L at θ, dense: P products like `hessp`, with one forward pass for all.
 
@@ -385,36 +291,16 @@ class MLPObjective:
         ValueError, IndexError
             As `hessp`; also if the matrix does not fit the memory of this machine.
         """
-        theta = checked_theta(theta, self.layout, self.dtype)
-        rows, n_rows = self._checked_rows(rows)
-        P = self.n_params
+        theta, rows, n_rows = self._checked(theta, rows)
         self._check_square("The Hessian", "Use hessp, which needs no matrix.")
-        blocks = [b for part in parts(rows, n_rows, self._block_rows, 0) for b in part]
-        shares = split(slice(0, P), -(-P // MAX_PARTS))  # of the directions, among threads
-        H = np.zeros((P, P))
-        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas() as n_threads:
-            B = self._tanh_form(theta)
-
-            def fill_share(k: int) -> None:
-                share, unit = shares[k][0], np.zeros(P, self.dtype)
-                with self._tangent_workspace() as workspace:
-                    for block, m in blocks:
-                        linearised = self._linearised(B, block, workspace.first(m))
-                        for j in range(share.start, share.stop):
-                            unit[j] = 1.0
-                            tangent(B, self._tanh_form(unit), *linearised)
-                            H[j] += workspace.RG
-                            unit[j] = 0.0
-                for row in H[share]:
-                    self._of_theta(row)
-
-            run(fill_share, len(shares), n_threads)
-            H *= 0.5 * self.n_samples / (n_rows * self._total_weight)  # n / (n_B W), and
-            H = H + H.T  # the mean of H and Hᵀ: they differ by rounding
-            if self._penalty is not None:
-                H[np.diag_indices(P)] += self._penalty
+        H = curvature.hessian(self._error, theta, rows, n_rows)
+        H *= 0.5 * self._scale(n_rows)
+        H = H + H.T  # the mean of H and Hᵀ: they differ by rounding
+        if self._penalty is not None:
+            H[np.diag_indices_from(H)] += self._penalty
         return H.astype(self.dtype, copy=False)
 
+    @guarded()
     def residuals(self, theta: ArrayLike, rows=None) -> NDArray:
         """The vector r whose ½ ‖r‖² is L(θ), for `scipy.optimize.least_squares`.
 
@@ -447,30 +333,16 @@ class MLPObjective:
         >>> bool(np.isclose(result.cost, objective.loss(result.x), rtol=1e-14))
         True
         """
-        theta = checked_theta(theta, self.layout, self.dtype)
-        rows, n_rows = self._checked_rows(rows)
+        theta, rows, n_rows = self._checked(theta, rows)
         d_K, penalised = self.layout.sizes[-1], self._penalised()
         r = np.empty(n_rows * d_K + len(penalised), self.dtype)
         data = r[: n_rows * d_K].reshape(n_rows, d_K)
-        work = n_rows * self._work
-        dealt = positions(parts(rows, n_rows, self._block_rows, work))
-
-        def fill_part(k: int) -> None:
-            for block, at, m in dealt[k]:
-                x, *t = unit_buffers(self.layout, m, self.dtype)
-                t[-1] = data[at]
-                x = self._X.read(block, x)
-                forward(B, [x, *t], [None, *without_constant(t)], self._output_sigmoid)
-                data[at] -= self._y[block]
-                data[at] *= self._root_weight(block, n_rows)  # √(n w/(n_B W)) (f_K − y)
-
-        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas() as n_threads:
-            B = self._tanh_form(theta)
-            run(fill_part, len(dealt), n_threads)
-            if len(penalised):
-                r[n_rows * d_K :] = np.sqrt(self._penalty[penalised]) * theta[penalised]  # √(α/W) A
+        curvature.residuals(self._error, theta, rows, n_rows, self._scale(n_rows), out=data)
+        if len(penalised):
+            r[n_rows * d_K :] = np.sqrt(self._penalty[penalised]) * theta[penalised]  # √(α/W) A
         return r
 
+    @guarded()
     def jacobian(self, theta: ArrayLike, rows=None) -> NDArray:
         """J = ∂r/∂θ, the Jacobian of `residuals`, so that Jᵀ r is the gradient of L.
 
@@ -490,8 +362,7 @@ class MLPObjective:
         ValueError, IndexError
             As `__call__`; also if the matrix does not fit the memory of this machine.
         """
-        theta = checked_theta(theta, self.layout, self.dtype)
-        rows, n_rows = self._checked_rows(rows)
+        theta, rows, n_rows = self._checked(theta, rows)
         P, d_K, penalised = self.n_params, self.layout.sizes[-1], self._penalised()
         N = n_rows * d_K + len(penalised)
         check_memory(
@@ -499,22 +370,11 @@ class MLPObjective:
             f"The Jacobian, of {N} residuals by n_params={P},",
             "Use gauss_newton, which goes through it block by block, or fewer rows.",
         )
-        work = n_rows * (self._work + P * d_K)
-        size = min(self._block_rows, jacobian_rows(P * d_K, self.dtype))
-        dealt = positions(parts(rows, n_rows, size, work))
         Jt = np.zeros((P, N), self.dtype)
         data = np.moveaxis(Jt[:, : n_rows * d_K].reshape(P, n_rows, d_K), 2, 0)
-
-        def fill_part(k: int) -> None:
-            for block, at, m in dealt[k]:
-                self._fill_jacobian(theta, B, block, m, n_rows, data[:, :, at])
-
-        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas() as n_threads:
-            B = to_tanh(theta, self.layout, self._halves)
-            run(fill_part, len(dealt), n_threads)
-            if len(penalised):
-                columns = np.arange(n_rows * d_K, N)
-                Jt[penalised, columns] = np.sqrt(self._penalty[penalised])
+        curvature.jacobian(self._error, theta, rows, n_rows, self._scale(n_rows), out=data)
+        if len(penalised):
+            Jt[penalised, np.arange(n_rows * d_K, N)] = np.sqrt(self._penalty[penalised])
         return Jt.T
 
     def gauss_newton(self, theta: ArrayLike, rows=None) -> NDArray:
@@ -541,6 +401,7 @@ class MLPObjective:
         """
         return self.normal_equations(theta, rows)[2].astype(self.dtype, copy=False)
 
+    @guarded()
     def normal_equations(self, theta: ArrayLike, rows=None) -> tuple[float, NDArray, NDArray]:
         """½ ‖r‖², Jᵀ r and JᵀJ in one pass: the loss, its gradient and `gauss_newton`.
 
@@ -562,32 +423,16 @@ class MLPObjective:
         ValueError, IndexError
             As `gauss_newton`.
         """
-        theta = checked_theta(theta, self.layout, self.dtype)
-        rows, n_rows = self._checked_rows(rows)
-        P, d_K = self.n_params, self.layout.sizes[-1]
+        theta, rows, n_rows = self._checked(theta, rows)
         self._check_square("JᵀJ", "Use fewer units, or a solver without matrices, as L-BFGS is.")
-        size = min(jacobian_rows(P * d_K, self.dtype), n_rows)
-        J, r = np.zeros(P * d_K * size, self.dtype), np.empty(d_K * size, self.dtype)
-        pairs = tiles(P, n_rows * d_K * P * P // 2)
-        loss, gradient, JtJ = 0.0, np.zeros(P), np.zeros((P, P))
-        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas() as n_threads:
-            B = to_tanh(theta, self.layout, self._halves)
-            for block, m in split(rows, size):
-                J_t, r_t = J[: P * d_K * m].reshape(P, d_K, m), r[: d_K * m].reshape(d_K, m)
-                if m < size and d_K > 1:
-                    J_t[...] = 0  # where the entries for other outputs lie depends on m
-                self._fill_residuals(theta, B, block, m, n_rows, n_threads, J_t, r_t)
-                J_t, r_t = J_t.reshape(P, d_K * m), r_t.ravel()
-                loss += 0.5 * float(np.vdot(r_t, r_t))
-                gradient += J_t @ r_t
-                run(partial(add_tile, JtJ, J_t, pairs), len(pairs), n_threads)
-            for a, b in pairs:
-                JtJ[b, a] = JtJ[a, b].T
-            if self._penalty is not None:
-                shrinkage = self._penalty * theta
-                loss += 0.5 * float(np.dot(shrinkage, theta))
-                gradient += shrinkage
-                JtJ[np.diag_indices(P)] += self._penalty
+        loss, gradient, JtJ = curvature.normal_equations(
+            self._error, theta, rows, n_rows, self._scale(n_rows)
+        )
+        if self._penalty is not None:
+            shrinkage = self._penalty * theta
+            loss += 0.5 * float(np.dot(shrinkage, theta))
+            gradient += shrinkage
+            JtJ[np.diag_indices_from(JtJ)] += self._penalty
         return loss, gradient, JtJ
 
     def input_gradient(self, theta: ArrayLike, X) -> NDArray:
@@ -607,76 +452,12 @@ class MLPObjective:
         ValueError
             As `predict`.
         """
-        X, theta = self._checked_X(X), checked_theta(theta, self.layout, self.dtype)
-        g = network_input_gradient(self.layout, theta, X, self.output_activation)
+        g = self._network(theta).input_gradient(self._checked_X(X))
         return g[:, 0] if self._single_output else g
 
-    def _tanh_form(self, theta: NDArray) -> list[NDArray]:
-        """[B_0, …, B_{K-1}] for rows as `Rows.read` gives them."""
-        B = to_tanh(theta, self.layout, self._halves)
-        self._X.fold(B[0])
-        return B
-
-    def _of_theta(self, gradient: NDArray) -> NDArray:
-        """The transpose of `_tanh_form`, in place."""
-        if self._X.sparse:
-            self._X.unfold(self.layout.stacked(gradient)[0])
-        from_tanh(gradient, self.layout, self._halves)
-        return gradient
-
-    @contextmanager
-    def _tangent_workspace(self):
-        try:
-            workspace = self._idle_tangents.pop()
-        except IndexError:
-            workspace = TangentWorkspace(self.layout, self._block_rows, self.dtype)
-        yield workspace
-        self._idle_tangents.append(workspace)
-
-    def _linearised(self, B, rows, block: TangentWorkspace) -> tuple:
-        """What `tangent` takes after B and V, for the loss Σ ½ w ‖f_K − y‖² of these rows."""
-        x = self._X.read(rows, block.t[0])
-        forward(B, [x, *block.t[1:]], block.inner["t"], self._output_sigmoid)
-        f, delta = block.t[-1], block.delta[-1]
-        np.subtract(f, take(self._y, rows, block.y), out=delta)
-        curvature = 1.0
-        if self._output_sigmoid:
-            curvature = squared_error_curvature(delta, f)
-            times_sigmoid_derivative(delta, f)
-        if self._weights is not None:
-            w = take(self._weights, rows, block.w)
-            delta *= w
-            curvature = curvature * w
-        linearise(B, block)
-        return x, curvature, block
-
-    def _fill_residuals(self, theta, B, rows, m, n_rows, n_threads, J, r) -> None:
-        """Write the residuals of m rows to ``r``, of shape (d_K, m), and ∂r/∂θ to ``J``."""
-        work = m * (self._work + self.n_params * len(r))
-        dealt = positions(parts(rows, m, m, work))
-
-        def fill_part(k: int) -> None:
-            for piece, at, length in dealt[k]:
-                out = J.transpose(1, 0, 2)[:, :, at]
-                f = self._fill_jacobian(theta, B, piece, length, n_rows, out)
-                f -= self._y[piece]
-                f *= self._root_weight(piece, n_rows)  # √(n w/(n_B W)) (f_K − y)
-                r[:, at] = f.T
-
-        run(fill_part, len(dealt), n_threads)
-
-    def _fill_jacobian(self, theta, B, rows, m, n_rows, J) -> NDArray:
-        """Write √(n w/(n_B W)) ∂f_K/∂θ of m rows to ``J``, of shape (d_K, P, m); returns f_K."""
-        f, output = units(B, self._X.read_dense(rows, m), self.layout, self._output_sigmoid)
-        slope = output_slope(output, self._output_sigmoid)
-        slope *= self._root_weight(rows, n_rows)
-        fill_jacobian(self.layout.views(theta), f, slope, self.layout, J)
-        return output
-
-    def _root_weight(self, rows, n_rows) -> NDArray | float:
-        """√(n w/(n_B W)) of some of n_B rows, of shape (rows, 1) or a number."""
-        scale = math.sqrt(self.n_samples / (n_rows * self._total_weight))
-        return scale if self._weights is None else scale * np.sqrt(self._weights[rows])
+    def _network(self, theta: ArrayLike) -> Network:
+        theta = checked_theta(theta, self.layout, self.dtype)
+        return Network(self.layout, theta, self.output_activation)
 
     def _penalised(self) -> NDArray:
         """Where in θ the entries of the A_i are, with α > 0; else nothing."""
@@ -722,141 +503,33 @@ class MLPObjective:
         -------
         ndarray of shape (m,) or (m, n_outputs), as y was given
         """
-        X, theta = self._checked_X(X), checked_theta(theta, self.layout, self.dtype)
-        y = network_output(self.layout, theta, X, self.output_activation)
+        y = self._network(theta).outputs(self._checked_X(X))
         return y[:, 0] if self._single_output else y
 
-    @QUIET
+    @ignoring_overflow()
     def _checked_X(self, X) -> Rows:
         """Other rows than those of the objective, to be read as they are."""
         X = check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X")
-        if X.shape[1] != self._X.shape[1]:
-            raise ValueError(f"X has {X.shape[1]} features; the objective has {self._X.shape[1]}.")
-        return self._X.like(X)
+        n_features = self.layout.sizes[0]
+        if X.shape[1] != n_features:
+            raise ValueError(f"X has {X.shape[1]} features; the objective has {n_features}.")
+        return self._error.X.like(X)
 
-    def __getstate__(self):
-        return self.__dict__ | {"_idle": [], "_idle_tangents": []}  # buffers are not worth storing
-
-    def _checked_rows(self, rows) -> tuple[RowIndex, int]:
-        """A slice of step 1 or an array of non-negative row numbers, and how many they are."""
-        n = self.n_samples
-        if rows is None:
-            return slice(0, n), n
-        if isinstance(rows, slice):
-            start, stop, step = rows.indices(n)
-            n_rows = len(range(start, stop, step))
-            rows = slice(start, stop) if step == 1 else np.arange(start, stop, step)
-        else:
-            rows = np.asarray(rows)
-            if rows.size == 0:
-                rows = rows.astype(np.intp)  # an empty list has no dtype of its own
-            if rows.dtype == bool and rows.shape == (n,):
-                rows = np.flatnonzero(rows)
-            if rows.ndim != 1 or rows.dtype.kind not in "iu":
-                raise ValueError(
-                    "rows is a slice, an array of row numbers, or a mask of "
-                    f"length n_samples={n}; got an array of {rows.dtype}, shape {rows.shape}."
-                )
-            n_rows = len(rows)
-            rows = rows.astype(np.intp, copy=False)
-            # As unsigned numbers negative ones are huge: one comparison finds all to look at.
-            if n_rows and rows.view(np.uintp).max() >= n:
-                if rows.min() < -n or rows.max() >= n:
-                    raise IndexError(
-                        f"rows go from {rows.min()} to {rows.max()}; there are {n} rows."
-                    )
-                rows = np.where(rows < 0, rows + n, rows)
-        if n_rows == 0:
-            raise ValueError("rows is empty.")
-        return rows, n_rows
-
-
-def network_output(layout: Layout, theta: NDArray, X: Rows, output_activation: str) -> NDArray:
-    """f_K(θ, x) for each of the rows, of shape (rows, d_K), in O(block) memory beside it."""
-    n, output_sigmoid = X.shape[0], output_activation == "sigmoid"
-    output = np.empty((n, layout.sizes[-1]), X.dtype)
-    size = min(block_rows(layout.sizes, X.dtype), n)
-    work = n * layout.n_params
-    dealt = parts(slice(0, n), n, size, work)
-
-    def fill_part(k: int) -> None:
-        buffers = unit_buffers(layout, size, X.dtype)
-        for rows, m in dealt[k]:
-            x, *t = (a[:m] for a in buffers)
-            t[-1] = output[rows]
-            forward(B, [X.read(rows, x), *t], [None, *without_constant(t)], output_sigmoid)
-
-    small = n <= small_rows(layout)
-    with np.errstate(over="ignore", invalid="ignore"), threads_for(small) as n_threads:
-        B = to_tanh(theta, layout, halves(layout, output_sigmoid, X.dtype))
-        X.fold(B[0])
-        run(fill_part, len(dealt), n_threads)
-    return output
-
-
-def network_input_gradient(
-    layout: Layout, theta: NDArray, X: Rows, output_activation: str
-) -> NDArray:
-    """∂f_K/∂x for each of the rows, of shape (rows, d_K, d_0), x in the units of X."""
-    n, output_sigmoid = X.shape[0], output_activation == "sigmoid"
-    shape = n, layout.sizes[-1], layout.sizes[0]
-    check_memory(
-        math.prod(shape) * X.dtype.itemsize, f"A gradient of shape {shape}", "Use fewer rows."
-    )
-    gradient = np.empty(shape, X.dtype)
-    work = 2 * n * layout.n_params * layout.sizes[-1]
-    dealt = parts(slice(0, n), n, min(block_rows(layout.sizes, X.dtype), n), work)
-
-    def fill_part(k: int) -> None:
-        for rows, m in dealt[k]:
-            f, output = units(B, X.read_dense(rows, m), layout, output_sigmoid)
-            slope = output_slope(output, output_sigmoid)
-            fill_input_gradient(layout.views(theta), f, slope, gradient[rows])
-
-    with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas() as n_threads:
-        B = to_tanh(theta, layout, halves(layout, output_sigmoid, X.dtype))
-        run(fill_part, len(dealt), n_threads)
-        if X.scaler is not None:
-            np.divide(gradient, X.scaler.scale_, out=gradient, casting="same_kind")
-    return gradient
-
-
-def what_overflows(objective: MLPObjective, theta: NDArray) -> str:
-    """Why the loss is not finite at θ: which column or parameter is too large."""
-    X, name = objective._X, "y"
-    with np.errstate(over="ignore", invalid="ignore"):
-        if objective._penalty is not None:
-            penalty = float(np.dot(objective._penalty * theta, theta))
+    def explain_overflow(self, theta: NDArray) -> str:
+        """Why the loss is not finite at θ: which column or parameter is too large."""
+        theta = np.asarray(theta)
+        if self._penalty is not None:
+            with ignoring_overflow():
+                penalty = float(np.dot(self._penalty * theta, theta))
             if not math.isfinite(penalty):
-                return f"alpha={objective.alpha:g} is too large for the sum of the sample weights."
-        largest = np.abs(objective._y).max(axis=0).astype(np.float64)
-        if np.isfinite(objective.n_samples * np.square(largest).sum()):
-            name, largest = "X", np.zeros(X.shape[1])
-            for rows, m in split(slice(0, X.shape[0]), objective._block_rows):
-                x = np.abs(X.read_dense(rows, m)[:, :-1]).max(axis=0)
-                largest = np.fmax(largest, np.where(np.isnan(x), np.inf, x))
-    j = int(np.argmax(largest))
-    if name == "X" and np.abs(theta).max() > largest[j]:
-        return f"theta has entries up to {np.abs(theta).max():.3g}."
-    return (
-        f"column {j} of {name} reaches {largest[j]:.3g} in the units the network works in, "
-        f"which overflows {objective.dtype}. Rescale it."
-    )
-
-
-def take(a: NDArray, rows: RowIndex, out: NDArray) -> NDArray:
-    """Rows of a C-contiguous array: a view of a slice, others gathered in ``out``."""
-    if isinstance(rows, slice):
-        return a[rows]
-    return np.take(a, rows, axis=0, out=out, mode="clip")  # "clip" lets it write straight to out
-
-
-def sum_of_squares(a: NDArray) -> float:
-    """‖a‖_F² of a C-contiguous array, summed in float64."""
-    if a.dtype == np.float64:
-        a = a.ravel()
-        return float(np.dot(a, a))
-    return float(np.einsum("ij,ij->", a, a, dtype=np.float64))
+                return f"alpha={self.alpha:g} is too large for the sum of the sample weights."
+        name, j, largest = self._error.largest()
+        if name == "X" and np.abs(theta).max() > largest:
+            return f"theta has entries up to {np.abs(theta).max():.3g}."
+        return (
+            f"column {j} of {name} reaches {largest:.3g} in the units the network works in, "
+            f"which overflows {self.dtype}. Rescale it."
+        )
 
 
 def checked_alphas(alpha: float | ArrayLike, n_layers: int) -> NDArray:
@@ -872,7 +545,7 @@ def checked_alphas(alpha: float | ArrayLike, n_layers: int) -> NDArray:
     return alphas
 
 
-@QUIET
+@ignoring_overflow()
 def checked_weights(
     sample_weight: ArrayLike, n_samples: int, name: str = "sample_weight"
 ) -> NDArray:

@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, solve_triangular
 
-from .backprop import halves, to_tanh
-from .blocks import check_memory, parts, run, single_threaded_blas
 from .evidence import Evidence, evidence, spread
-from .jacobian import fill_jacobian, jacobian_rows, output_slope, units
 from .layout import Layout
+from .network import Network
 from .objective import MLPObjective, checked_alphas
 from .rows import Rows
+from .threads import guarded
+from .workspace import check_memory
 
 # In multiplications: a posterior within these takes half a second or less and 8 MB.
 MAX_PARAMS, MAX_WORK = 1000, 2e10
@@ -58,7 +58,7 @@ def laplace(objective: MLPObjective, theta: NDArray, alpha) -> Evidence | None:
     own = spread(groups, checked_alphas(objective.alpha, layout.n_layers), layout.n_params)
     alpha = checked_alphas(alpha, layout.n_layers)
     theta = theta.astype(objective.dtype)
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"), single_threaded_blas():
+    with guarded(), np.errstate(under="ignore"):
         loss, _, G = objective.normal_equations(theta)
         G *= W
         G[np.diag_indices_from(G)] -= own
@@ -71,26 +71,15 @@ def laplace(objective: MLPObjective, theta: NDArray, alpha) -> Evidence | None:
             return None
 
 
-def model_variance(
-    layout: Layout, theta: NDArray, X: Rows, output_activation: str, factor: NDArray
-) -> NDArray:
+def model_variance(network: Network, X: Rows, factor: NDArray) -> NDArray:
     """gᵀ H⁻¹ g for each output at each of the rows, of shape (rows, d_K); H = L Lᵀ."""
-    n, P, d_K = X.shape[0], layout.n_params, layout.sizes[-1]
-    output_sigmoid = output_activation == "sigmoid"
+    n, P, d_K = X.shape[0], network.layout.n_params, network.layout.sizes[-1]
     variance = np.empty((n, d_K))
-    dealt = parts(slice(0, n), n, min(jacobian_rows(P * d_K, np.float64), n), n * d_K * P * P)
 
-    def fill_part(k: int) -> None:
-        for rows, m in dealt[k]:
-            f, output = units(B, X.read_dense(rows, m), layout, output_sigmoid)
-            J = np.zeros((d_K, P, m), X.dtype)
-            slope = output_slope(output, output_sigmoid)
-            fill_jacobian(layout.views(theta), f, slope, layout, J)
-            for j, g in enumerate(J):
-                v = solve_triangular(factor, g, lower=True, check_finite=False)
-                variance[rows, j] = np.einsum("ps,ps->s", v, v)  # gᵀ H⁻¹ g = ‖L⁻¹ g‖²
+    def fill(rows: slice, J: NDArray) -> None:
+        for j, g in enumerate(J):
+            v = solve_triangular(factor, g, lower=True, check_finite=False)
+            variance[rows, j] = np.einsum("ps,ps->s", v, v)  # gᵀ H⁻¹ g = ‖L⁻¹ g‖²
 
-    with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas() as n_threads:
-        B = to_tanh(theta, layout, halves(layout, output_sigmoid, X.dtype))
-        run(fill_part, len(dealt), n_threads)
+    network.for_each_jacobian(X, n * d_K * P * P, fill)
     return variance

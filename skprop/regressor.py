@@ -20,22 +20,13 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .blocks import run, single_threaded_blas
 from .callbacks import fit_task
 from .committee import gathered
 from .compat import CallbackSupportMixin, Interval, InvalidParameterError, StrOptions
 from .evidence import Evidence
 from .layout import Layout, checked_theta, hidden_sizes
-from .objective import (
-    FLOATS,
-    QUIET,
-    MLPObjective,
-    checked_alphas,
-    checked_weights,
-    network_input_gradient,
-    network_output,
-    what_overflows,
-)
+from .network import Network
+from .objective import FLOATS, MLPObjective, checked_alphas, checked_weights
 from .posterior import affordable, laplace, model_variance, require_dense, weight_groups
 from .rows import Rows
 from .scaling import fit_range_scaler, fit_scaler
@@ -49,6 +40,7 @@ from .solvers import (
     minimize_lm,
     minimize_sgd,
 )
+from .threads import ignoring_overflow, run, single_threaded_blas
 
 # An L-BFGS iteration opens about one new direction, as one more parameter would. It must
 # raise the Gaussian log-likelihood, -N/2 ln(loss) with N = n_samples × n_outputs, by this
@@ -612,7 +604,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
                 "fit did not compute by itself. Call fit_posterior(X, y) with the training data."
             )
         outputs = [
-            network_output(layout, theta, rows, self.out_activation_)
+            Network(layout, theta, self.out_activation_).outputs(rows)
             for theta in self._of_members("theta_")
         ]
         y = outputs[0] if len(outputs) == 1 else np.mean(outputs, axis=0)
@@ -626,7 +618,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         with np.errstate(over="ignore", invalid="ignore"):
             names = ("theta_", "_factor", "_noise")
             for theta, factor, noise in zip(*map(self._of_members, names), strict=True):
-                g = model_variance(layout, theta, rows, self.out_activation_, factor)
+                g = model_variance(Network(layout, theta, self.out_activation_), rows, factor)
                 variances.append(noise * (1 + g))  # σ² (1 + gᵀ H⁻¹ g)
             # The mean of the members' variances, and the variance of their means.
             std = np.sqrt(np.mean(variances, axis=0) + np.var(outputs, axis=0, dtype=np.float64))
@@ -726,7 +718,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         rows = self._checked_rows(X)
         gradient = np.mean(
             [
-                network_input_gradient(Layout(self._sizes), theta, rows, self.out_activation_)
+                Network(Layout(self._sizes), theta, self.out_activation_).input_gradient(rows)
                 for theta in self._of_members("theta_")
             ],
             axis=0,
@@ -830,7 +822,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             )
         return X_val, y_val, sample_weight_val
 
-    @QUIET
+    @ignoring_overflow()
     def _checked_data(self, X, y, sample_weight, *, reset: bool, suffix: str = "") -> Data:
         """Validate rows as scikit-learn does, and leave out those of zero weight."""
         if issparse(y):
@@ -1012,8 +1004,8 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             of_member = own or (objective, held_out)
             member._solve(of_member[0], start, of_member[1], label=f"Member {j + 1}, ")
 
-        with single_threaded_blas() as n_threads:
-            run(solve, len(members), n_threads)
+        with single_threaded_blas():
+            run(solve, len(members))
         for name, value in gathered([vars(member) for member in members]).items():
             setattr(self, name, value)
 
@@ -1060,7 +1052,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         if not np.isfinite(result.fun):
             raise ValueError(
                 "The loss is not finite even where the fit starts: "
-                f"{what_overflows(objective, theta0)}"
+                f"{objective.explain_overflow(theta0)}"
             )
         # Before anything is kept: where warnings are errors, this one undoes the fit.
         as_asked = result.status == CALLBACK or (one_epoch and result.status == LIMIT)

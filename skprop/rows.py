@@ -8,6 +8,9 @@ from numpy.typing import DTypeLike, NDArray
 from scipy.sparse import issparse
 
 from .blocks import MAX_ROWS, RowIndex, split
+from .threads import ignoring_overflow
+
+__all__ = ["Rows", "checked_row_numbers", "is_memory_mapped"]
 
 
 class Rows:
@@ -54,8 +57,8 @@ class Rows:
         if self.sparse or is_memory_mapped(self.X):
             return self
         ready = np.ones((self.shape[0], self.shape[1] + 1), self.dtype)
-        with np.errstate(over="ignore"):
-            for rows, _ in split(slice(0, self.shape[0]), MAX_ROWS):
+        with ignoring_overflow():
+            for rows, _, _ in split(slice(0, self.shape[0]), MAX_ROWS):
                 self.read(rows, ready[rows])
         done = copy.copy(self)
         done.X, done.index, done._ready = None, None, ready
@@ -104,6 +107,12 @@ class Rows:
         """These rows of X as they are."""
         return self.X[rows if self.index is None else self.index[rows]]
 
+    def in_raw_units(self, gradient: NDArray) -> NDArray:
+        """Turn derivatives by what is read, their last axis, into those by X, in place."""
+        if self.scaler is not None:
+            np.divide(gradient, self.scaler.scale_, out=gradient, casting="same_kind")
+        return gradient
+
     def fold(self, B: NDArray) -> None:
         """Make B = [A; b] the first layer of rows as `read` returns them: if sparse,
         [D A; b − μ D A] with D = diag(1/s), in place."""
@@ -126,3 +135,37 @@ def is_memory_mapped(X) -> bool:
             return True
         X = getattr(X, "base", None)
     return False
+
+
+def checked_row_numbers(rows, n: int) -> tuple[RowIndex, int]:
+    """A slice of step 1 or an array of non-negative row numbers, and how many they are.
+
+    ``rows`` is a slice, row numbers or a mask of ``n`` rows; None is all of them.
+    """
+    if rows is None:
+        return slice(0, n), n
+    if isinstance(rows, slice):
+        start, stop, step = rows.indices(n)
+        n_rows = len(range(start, stop, step))
+        rows = slice(start, stop) if step == 1 else np.arange(start, stop, step)
+    else:
+        rows = np.asarray(rows)
+        if rows.size == 0:
+            rows = rows.astype(np.intp)  # an empty list has no dtype of its own
+        if rows.dtype == bool and rows.shape == (n,):
+            rows = np.flatnonzero(rows)
+        if rows.ndim != 1 or rows.dtype.kind not in "iu":
+            raise ValueError(
+                "rows is a slice, an array of row numbers, or a mask of "
+                f"length n_samples={n}; got an array of {rows.dtype}, shape {rows.shape}."
+            )
+        n_rows = len(rows)
+        rows = rows.astype(np.intp, copy=False)
+        # As unsigned numbers negative ones are huge: one comparison finds all to look at.
+        if n_rows and rows.view(np.uintp).max() >= n:
+            if rows.min() < -n or rows.max() >= n:
+                raise IndexError(f"rows go from {rows.min()} to {rows.max()}; there are {n} rows.")
+            rows = np.where(rows < 0, rows + n, rows)
+    if n_rows == 0:
+        raise ValueError("rows is empty.")
+    return rows, n_rows

@@ -77,6 +77,6 @@ def extremes(rows: Rows) -> tuple[NDArray, NDArray]:
 
 def _blocks(rows: Rows):
     """The rows as they are, in float64 and C order, block by block."""
-    for block, _ in split(slice(0, rows.shape[0]), MAX_ROWS):
+    for block, _, _ in split(slice(0, rows.shape[0]), MAX_ROWS):
         x = rows.raw(block)
         yield block, x.astype(np.float64) if rows.sparse else np.ascontiguousarray(x, np.float64)

@@ -1,7 +1,7 @@
 """Pearlmutter's R{·} on one block of rows: how t_i and δ_i change as θ moves along v.
 
 R{·} is d/dε at θ + ε v and obeys the rules of differentiation. In the tanh form of `backprop`
-B is linear in θ, so what v is to θ, V = `to_tanh` (v) is to B. With g_i = tanh′ = 1 − t_i²
+B is linear in θ, so what v is to θ, V = `TanhForm.of` (v) is to B. With g_i = tanh′ = 1 − t_i²
 
     R t_i     = g_i ∘ ([t_{i−1}, 1] V_{i−1} + R t_{i−1} B_{i−1})
     R δ_{i−1} = (R δ_i B_{i−1}ᵀ + δ_i V_{i−1}ᵀ) ∘ g_{i−1} − 2 (δ_i B_{i−1}ᵀ) ∘ t_{i−1} ∘ R t_{i−1}
@@ -18,10 +18,12 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from scipy.sparse import issparse
 
-from .blocks import unit_buffers, without_constant
 from .layout import Layout
+from .products import times, transposed_times
+from .workspace import unit_buffers, without_constant
+
+__all__ = ["TangentWorkspace", "linearise", "tangent"]
 
 
 class TangentWorkspace:
@@ -112,7 +114,7 @@ def tangent(B: list, V: list, x, curvature, block: TangentWorkspace) -> None:
     r_t_inner, r_delta_inner = block.inner["r_t"], block.inner["r_delta"]
     delta_inner, scratch_inner = block.inner["delta"], block.inner["scratch"]
     for i in range(1, K + 1):
-        affine(t[i - 1], V[i - 1], out=r_t_inner[i])
+        times(t[i - 1], V[i - 1], out=r_t_inner[i])
         if i > 1:
             np.matmul(r_t[i - 1], B[i - 1], out=scratch_inner[i])
             r_t_inner[i] += scratch_inner[i]
@@ -120,7 +122,7 @@ def tangent(B: list, V: list, x, curvature, block: TangentWorkspace) -> None:
             r_t[i] *= block.g[i]  # R t_i = g_i ∘ ([t_{i−1}, 1] V_{i−1} + R t_{i−1} B_{i−1})
     np.multiply(r_t[K], curvature, out=r_delta[K])  # R δ_K
     for i in range(K, 0, -1):
-        pulled_back(t[i - 1], r_delta_inner[i], out=block.G[i - 1])
+        transposed_times(t[i - 1], r_delta_inner[i], out=block.G[i - 1])
         if i == 1:
             break
         # R ∂L/∂B_{i−1} = [t_{i−1}, 1]ᵀ R δ_i + R t_{i−1}ᵀ δ_i
@@ -136,21 +138,3 @@ def tangent(B: list, V: list, x, curvature, block: TangentWorkspace) -> None:
         np.multiply(block.bend[i - 1], r_t[i - 1], out=scratch)
         # R δ_{i−1} = (R δ_i B_{i−1}ᵀ + δ_i V_{i−1}ᵀ) ∘ g_{i−1} + bend_{i−1} ∘ R t_{i−1}
         r_delta[i - 1] += scratch
-
-
-def affine(t, B: NDArray, out: NDArray) -> None:
-    """out = [t, 1] B, for dense rows with the constant unit and for CSR rows without."""
-    if issparse(t):
-        out[...] = t @ B[:-1]
-        out += B[-1]
-    else:
-        np.matmul(t, B, out=out)
-
-
-def pulled_back(t, delta: NDArray, out: NDArray) -> None:
-    """out = [t, 1]ᵀ δ, likewise."""
-    if issparse(t):
-        out[:-1] = t.T @ delta
-        out[-1] = delta.sum(axis=0)
-    else:
-        np.matmul(t.T, delta, out=out)

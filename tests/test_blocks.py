@@ -7,32 +7,22 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from skprop import MLPObjective, blocks
-from skprop.blocks import (
-    MAX_PARTS,
-    MAX_ROWS,
-    MIN_ROWS,
-    PART_WORK,
-    SingleThreadedBLAS,
-    block_rows,
-    parts,
-    run,
-    single_threaded_blas,
-    small_rows,
-    split,
-)
+from skprop import MLPObjective, threads
+from skprop.blocks import MAX_PARTS, MAX_ROWS, MIN_ROWS, PART_WORK, RowBlocks, block_rows, split
 from skprop.layout import Layout
+from skprop.threads import SingleThreadedBLAS, run, single_threaded_blas, small_rows
 
 
 @pytest.mark.parametrize("size", [1, 3, 10, 11])
 def test_blocks_cover_the_rows_in_order(size):
     for rows in (slice(2, 12), np.arange(12, 2, -1)):
         numbers = np.arange(20)
-        blocks = list(split(rows, size))
-        joined = np.concatenate([numbers[block] for block, _ in blocks])
+        blocks = split(rows, size)
+        joined = np.concatenate([numbers[block.rows] for block in blocks])
         np.testing.assert_array_equal(joined, numbers[rows])
-        assert [m for _, m in blocks] == [len(numbers[block]) for block, _ in blocks]
-        assert max(m for _, m in blocks) <= size
+        for block in blocks:
+            np.testing.assert_array_equal(joined[block.at], numbers[block.rows])
+            assert block.n == len(numbers[block.rows]) <= size
 
 
 def test_wide_layers_get_short_blocks_and_narrow_ones_long():
@@ -47,17 +37,26 @@ def test_wide_layers_get_short_blocks_and_narrow_ones_long():
     ("share", "expected"), [(0, 1), (1, 1), (2.5, 2), (3.9, 2), (7, 4), (100, MAX_PARTS)]
 )
 def test_parts_are_runs_of_neighbours_as_many_as_pay(n_rows, size, share, expected):
-    dealt = parts(slice(0, n_rows), n_rows, size, int(share * PART_WORK))
-    blocks = [block for part in dealt for block in part]
+    parts = RowBlocks(slice(0, n_rows), n_rows, size, int(share * PART_WORK)).parts
+    blocks = [block for part in parts for block in part]
     numbers = np.arange(n_rows)
-    np.testing.assert_array_equal(np.concatenate([numbers[b] for b, _ in blocks]), numbers)
-    assert [m for _, m in blocks] == [len(numbers[b]) for b, _ in blocks]
-    assert max(m for _, m in blocks) <= size
-    assert all(dealt)
-    assert len(dealt) <= max(1, min(share, MAX_PARTS, n_rows))
+    np.testing.assert_array_equal(np.concatenate([numbers[b.rows] for b in blocks]), numbers)
+    np.testing.assert_array_equal(np.concatenate([numbers[b.at] for b in blocks]), numbers)
+    assert [b.n for b in blocks] == [len(numbers[b.rows]) for b in blocks]
+    assert max(b.n for b in blocks) <= size
+    assert all(parts)
+    assert len(parts) <= max(1, min(share, MAX_PARTS, n_rows))
     if size == 1:
-        assert len(dealt) == min(expected, n_rows)
-        assert max(map(len, dealt)) - min(map(len, dealt)) <= 1
+        assert len(parts) == min(expected, n_rows)
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_sums_are_added_part_by_part_in_order():
+    rows = RowBlocks(slice(0, 100), 100, 10, 4 * PART_WORK)
+    total, text = rows.sum(lambda part: (np.array([float(b.n) for b in part[:1]]), str(part[0].at)))
+    assert len(rows.parts) == 4
+    np.testing.assert_array_equal(total, [40.0])
+    assert text == "".join(str(part[0].at) for part in rows.parts)
 
 
 def blas_threads():
@@ -109,15 +108,15 @@ def test_the_limit_of_blas_is_the_limit_of_the_blocks():
 
 def test_every_task_runs_once_on_no_more_threads_than_asked_for():
     for n_threads in (1, 2, 5):
-        done, threads = [], set()
+        done, seen = [], set()
 
-        def task(k, done=done, threads=threads):
+        def task(k, done=done, seen=seen):
             done.append(k)
-            threads.add(threading.get_ident())
+            seen.add(threading.get_ident())
 
         run(task, 50, n_threads)
         assert sorted(done) == list(range(50))
-        assert len(threads) <= n_threads
+        assert len(seen) <= n_threads
 
 
 def test_tasks_do_run_side_by_side():
@@ -153,10 +152,10 @@ def test_threads_that_call_at_once_share_the_helpers_and_none_waits_for_one():
             assert sorted(done) == list(range(n_tasks))
         totals[name] = True
 
-    threads = [threading.Thread(target=caller, args=(k,)) for k in range(n_threads)]
-    for thread in threads:
+    callers = [threading.Thread(target=caller, args=(k,)) for k in range(n_threads)]
+    for thread in callers:
         thread.start()
-    for thread in threads:
+    for thread in callers:
         thread.join(timeout=60)
     assert len(totals) == n_threads
 
@@ -182,26 +181,26 @@ def test_an_interrupt_waits_for_the_helpers():
 
 @pytest.mark.parametrize("call", [1, 3])  # as BLAS is limited, and as the limit is lifted
 def test_an_interrupt_while_blas_is_limited_is_made_good_at_the_next_use(monkeypatch, call):
-    threads, n_calls = [4, 4], 0
+    counts, n_calls = [4, 4], 0
 
     def library(k):
         def set_(n):
             nonlocal n_calls
             n_calls += 1
-            threads[k] = n
+            counts[k] = n
             if n_calls == call:
                 raise KeyboardInterrupt
 
-        return lambda: threads[k], set_
+        return lambda: counts[k], set_
 
     limit = SingleThreadedBLAS()
     limit._libraries = [library(0), library(1)]
-    monkeypatch.setattr(blocks, "limit", limit)
+    monkeypatch.setattr(threads, "limit", limit)
     with pytest.raises(KeyboardInterrupt), single_threaded_blas():
         pass
     with single_threaded_blas() as n_threads:
-        assert (n_threads, threads) == (4, [1, 1])
-    assert threads == [4, 4]
+        assert (n_threads, counts) == (4, [1, 1])
+    assert counts == [4, 4]
 
 
 @pytest.mark.parametrize("hidden", [(), (1,), (10,), (50,), (20, 20)])

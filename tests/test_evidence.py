@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from skprop import MLPObjective, MLPSigmoidRegressor, regressor
 from skprop.evidence import alphas, evidence, noise_variance
+from skprop.network import Network
 from skprop.posterior import affordable, laplace, model_variance, weight_groups
 from skprop.rows import Rows
 from skprop.solvers import CONVERGED, INTERRUPTED, LIMIT, minimize_evidence
@@ -142,10 +143,8 @@ def test_the_variance_of_a_prediction_is_that_of_the_definition(problem, dtype):
     objective = problem.objective(dtype)
     found = laplace(objective, problem.theta, problem.alpha)
     covariance = np.linalg.inv(found.factor @ found.factor.T)
-    variance = model_variance(
-        objective.layout, problem.theta.astype(dtype), Rows(problem.X.astype(dtype)),
-        problem.output_activation, found.factor,
-    )  # fmt: skip
+    network = Network(objective.layout, problem.theta.astype(dtype), problem.output_activation)
+    variance = model_variance(network, Rows(problem.X.astype(dtype)), found.factor)
     tolerance = 1e-9 if dtype == np.float64 else 2e-2
     for x, row in zip(problem.X, variance, strict=True):
         J = reference.output_jacobian(problem.theta, x, problem.sizes, problem.output_activation)

@@ -28,8 +28,8 @@ from skprop import (
     minimize_lm,
     minimize_sgd,
 )
-from skprop.blocks import helpers, single_threaded_blas
 from skprop.solvers import INTERRUPTED
+from skprop.threads import helpers, single_threaded_blas
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(4000, 10))
@@ -166,14 +166,14 @@ def test_before_the_first_evaluation_it_comes_out_and_the_previous_fit_is_whole(
 class InterruptAt:
     """Raise KeyboardInterrupt at the k-th line of this package that runs, as Ctrl-C may.
 
-    Not in the locks of `blocks`, nor at a ``with``, whose line also runs at its end: from there
+    Not in the locks of `threads`, nor at a ``with``, whose line also runs at its end: from there
     no signal keeps the interpreter from calling ``__exit__``.
     """
 
     def __init__(self, k):
         self.k, self.n_lines = k, 0
         self.folder = str(Path(skprop.__file__).parent)
-        self.left_alone = skprop.blocks.__file__
+        self.left_alone = skprop.threads.__file__
 
     def __enter__(self):
         self.before = sys.gettrace()
@@ -307,5 +307,5 @@ def test_a_bare_evaluation_that_is_interrupted_leaves_blas_as_it_was():
         assert loss == expected[0]
         np.testing.assert_array_equal(gradient, expected[1])
         with single_threaded_blas():  # whatever the interrupt left is put right
-            assert {n for n, _ in skprop.blocks.limit._limited} == {n for n in blas if n > 1}
+            assert {n for n, _ in skprop.threads.limit._limited} == {n for n in blas if n > 1}
         assert [library["num_threads"] for library in threadpool_info()] == blas

@@ -79,19 +79,21 @@ def test_a_subset_is_the_formula_for_it(problem, rows):
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 7, 9, 100])
-def test_the_size_of_the_blocks_does_not_matter(problem, size):
-    whole, blocked = problem.objective(), problem.objective()
-    blocked._block_rows = size
+def test_the_size_of_the_blocks_does_not_matter(problem, size, monkeypatch):
+    whole = problem.objective()
+    monkeypatch.setattr("skprop.squared_error.block_rows", lambda sizes, dtype: size)
+    blocked = problem.objective()
     assert_close_per_array(
         blocked.gradient(problem.theta), whole.gradient(problem.theta), problem.sizes, 1e-13
     )
     assert blocked.loss(problem.theta) == pytest.approx(whole.loss(problem.theta), rel=1e-14)
 
 
-def test_csr_rows_give_the_gradient_of_the_dense_ones(problem):
+def test_csr_rows_give_the_gradient_of_the_dense_ones(problem, monkeypatch):
     X = np.where(np.abs(problem.X) < 0.5, 0.0, problem.X)
-    dense, csr = problem.objective(X=X), problem.objective(X=sparse.csr_array(X))
-    csr._block_rows = 4
+    dense = problem.objective(X=X)
+    monkeypatch.setattr("skprop.squared_error.block_rows", lambda sizes, dtype: 4)
+    csr = problem.objective(X=sparse.csr_array(X))
     for rows in (None, [3, 1, 1]):
         loss, gradient = csr(problem.theta, rows)
         assert loss == pytest.approx(dense.loss(problem.theta, rows), rel=1e-14)
@@ -212,10 +214,10 @@ def test_inputs_stay_unchanged_and_results_are_fresh(problem):
     np.testing.assert_array_equal(objective(theta)[1], kept)
 
 
-def test_one_objective_serves_several_threads():
+def test_one_objective_serves_several_threads(monkeypatch):
+    monkeypatch.setattr("skprop.squared_error.block_rows", lambda sizes, dtype: 2)
     problem = make_problem(2, 2, "identity")
     objective = problem.objective()
-    objective._block_rows = 2
     thetas = [problem.theta * s for s in np.linspace(0.1, 2, 200)]
     expected = [objective(t)[1] for t in thetas]
     with ThreadPoolExecutor(8) as pool:

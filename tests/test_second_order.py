@@ -11,7 +11,7 @@ from scipy import sparse
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
-from skprop import MLPObjective, MLPSigmoidRegressor, blocks, jacobian
+from skprop import MLPObjective, MLPSigmoidRegressor, jacobian, workspace
 from skprop.layout import Layout
 
 
@@ -173,10 +173,10 @@ def assert_same(first, second, tolerance):
 def test_the_size_of_the_blocks_does_not_matter(problem, size, monkeypatch):
     v = direction(problem)
     expected = everything(problem.objective(), problem.theta, v)
-    monkeypatch.setattr("skprop.objective.jacobian_rows", lambda width, dtype: size)
+    monkeypatch.setattr("skprop.curvature.jacobian_rows", lambda width, dtype: size)
     monkeypatch.setattr(jacobian, "TILE_WORK", 1)
+    monkeypatch.setattr("skprop.squared_error.block_rows", lambda sizes, dtype: size)
     blocked = problem.objective()
-    blocked._block_rows = size
     assert_same(everything(blocked, problem.theta, v), expected, 1e-13)
 
 
@@ -265,10 +265,10 @@ def test_inputs_stay_unchanged_and_results_are_fresh(problem):
         assert a.flags.writeable
 
 
-def test_one_objective_serves_several_threads():
+def test_one_objective_serves_several_threads(monkeypatch):
+    monkeypatch.setattr("skprop.squared_error.block_rows", lambda sizes, dtype: 2)
     problem = make_problem(2, 2, "identity")
     objective, v = problem.objective(), direction(problem)
-    objective._block_rows = 2
     thetas = [problem.theta * s for s in np.linspace(0.1, 2, 50)]
     expected = [everything(objective, t, v) for t in thetas]
     with ThreadPoolExecutor(8) as pool:
@@ -419,13 +419,13 @@ def test_a_matrix_beyond_memory_is_refused_before_it_is_allocated(name):
 
 
 def test_a_jacobian_beyond_memory_is_refused_before_it_is_allocated(monkeypatch):
-    monkeypatch.setattr(blocks, "physical_memory", lambda: 4 * 19 * 8)
+    monkeypatch.setattr(workspace, "physical_memory", lambda: 4 * 19 * 8)
     assert OBJECTIVE.jacobian(THETA).shape == (4, 19)
-    monkeypatch.setattr(blocks, "physical_memory", lambda: 4 * 19 * 8 - 1)
+    monkeypatch.setattr(workspace, "physical_memory", lambda: 4 * 19 * 8 - 1)
     with pytest.raises(ValueError, match=r"4 residuals by n_params=19, needs .* Use gauss_newton"):
         OBJECTIVE.jacobian(THETA)
     assert OBJECTIVE.jacobian(THETA, [1, 2]).shape == (2, 19)
     with pytest.raises(ValueError, match=r"gradient of shape \(20, 1, 4\) needs .* fewer rows"):
         OBJECTIVE.input_gradient(THETA, np.ones((20, 4)))
-    monkeypatch.setattr(blocks, "physical_memory", lambda: None)
+    monkeypatch.setattr(workspace, "physical_memory", lambda: None)
     assert OBJECTIVE.jacobian(THETA).shape == (4, 19)

@@ -9,8 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import LinAlgError, lapack
 from scipy.optimize import OptimizeResult
 
-from ..blocks import single_threaded_blas
 from ..evidence import Evidence, alphas, evidence, factorised, least_alpha, noise_variance, spread
+from ..threads import single_threaded_blas
 from .lm import INITIAL_DAMPING
 from .progress import (
     CONVERGED,

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult, minimize
 
-from ..blocks import single_threaded_blas
+from ..threads import single_threaded_blas
 from .progress import (
     CONVERGED,
     FAILED,

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.optimize import OptimizeResult
 
-from ..blocks import single_threaded_blas
+from ..threads import single_threaded_blas
 from .progress import (
     CONVERGED,
     FAILED,

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult
 from sklearn.utils import check_random_state, gen_batches
 
-from ..blocks import single_threaded_blas
+from ..threads import single_threaded_blas
 from .progress import (
     CONVERGED,
     FAILED,

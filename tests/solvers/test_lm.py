@@ -269,7 +269,7 @@ def test_early_stopping_keeps_the_best(waves):
 
 
 def test_a_network_too_large_names_what_it_needs(monkeypatch, waves):
-    monkeypatch.setattr("skprop.blocks.physical_memory", lambda: 10**6)
+    monkeypatch.setattr("skprop.workspace.physical_memory", lambda: 10**6)
     with pytest.raises(ValueError, match=r"n_params=401 .* needs 0\.0024 GiB; .* L-BFGS"):
         MLPSigmoidRegressor(100, solver="lm").fit(*waves)
     assert MLPSigmoidRegressor(10, solver="lm", alpha=1e-2).fit(*waves).score(*waves) > 0.99

@@ -1,0 +1,97 @@
+"""A network as a value: what it predicts, and how that changes with the inputs and with θ."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .backprop import forward
+from .blocks import Block, RowBlocks, block_rows
+from .jacobian import input_gradient, jacobian_rows, output_jacobian
+from .layout import Layout
+from .rows import Rows
+from .sigmoid import tanh
+from .tanh_form import TanhForm
+from .threads import guarded, small_rows
+from .workspace import check_memory, unit_buffers, without_constant
+
+__all__ = ["Network"]
+
+
+class Network(NamedTuple):
+    """f_K ∘ … ∘ f_1 with its parameters.
+
+    Attributes
+    ----------
+    layout : Layout
+    theta : ndarray of shape (P,)
+    output_activation : {"identity", "sigmoid"}
+    """
+
+    layout: Layout
+    theta: NDArray
+    output_activation: str
+
+    def outputs(self, X: Rows) -> NDArray:
+        """f_K at each of the rows, of shape (rows, d_K), in O(block) memory beside it."""
+        layout, n = self.layout, X.shape[0]
+        f_K = np.empty((n, layout.sizes[-1]), X.dtype)
+        size = min(block_rows(layout.sizes, X.dtype), n)
+
+        def fill_part(blocks: list[Block]) -> None:
+            buffers = unit_buffers(layout, size, X.dtype)
+            for rows, at, m in blocks:
+                x, *t = (f[:m] for f in buffers[:-1])
+                t = [X.read(rows, x), *t, f_K[at]]
+                forward(B, t, without_constant(t), tanh, form.output.apply)
+
+        with guarded(small=n <= small_rows(layout)):
+            form = TanhForm(layout, self.output_activation, X.dtype)
+            B = form.of(self.theta)
+            X.fold(B[0])
+            RowBlocks(slice(0, n), n, size, n * layout.n_params).fill(fill_part)
+        return f_K
+
+    @guarded()
+    def input_gradient(self, X: Rows) -> NDArray:
+        """∂f_K/∂x at each of the rows, of shape (rows, d_K, d_0), x in the units of X."""
+        layout, n = self.layout, X.shape[0]
+        shape = n, layout.sizes[-1], layout.sizes[0]
+        check_memory(
+            math.prod(shape) * X.dtype.itemsize, f"A gradient of shape {shape}", "Use fewer rows."
+        )
+        gradient = np.empty(shape, X.dtype)
+        form = TanhForm(layout, self.output_activation, X.dtype)
+        B = form.of(self.theta)
+
+        def fill_part(blocks: list[Block]) -> None:
+            for rows, at, m in blocks:
+                x = X.read_dense(rows, m)
+                input_gradient(B, self.theta, x, layout, form.output, out=gradient[at])
+
+        size, work = min(block_rows(layout.sizes, X.dtype), n), 2 * n * layout.n_params * shape[1]
+        RowBlocks(slice(0, n), n, size, work).fill(fill_part)
+        return X.in_raw_units(gradient)
+
+    @guarded()
+    def for_each_jacobian(self, X: Rows, work: int, use: Callable[[slice, NDArray], None]) -> None:
+        """Call ``use(rows, J)`` for blocks of rows, J = ∂f_K/∂θ there, of shape (d_K, P, rows).
+
+        ``work`` is the number of multiplications that ``use`` takes for all rows together; calls
+        for different rows may run side by side.
+        """
+        layout, n = self.layout, X.shape[0]
+        P, d_K = layout.n_params, layout.sizes[-1]
+        form = TanhForm(layout, self.output_activation, X.dtype)
+        B = form.of(self.theta)
+
+        def fill_part(blocks: list[Block]) -> None:
+            for rows, at, m in blocks:
+                J = np.zeros((d_K, P, m), X.dtype)
+                output_jacobian(B, self.theta, X.read_dense(rows, m), layout, form.output, J)
+                use(at, J)
+
+        size = min(jacobian_rows(P * d_K, np.float64), n)
+        RowBlocks(slice(0, n), n, size, work).fill(fill_part)

@@ -1,0 +1,28 @@
+"""The two products of a layer, for dense rows and for sparse (CSR) ones.
+
+Dense rows end in the constant unit 1, whose weights are the biases. CSR rows come without it, and
+SciPy has no in-place product for them.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["times", "transposed_times"]
+
+
+def times(x, A: NDArray, out: NDArray) -> None:
+    """out = [x, 1] A."""
+    if isinstance(x, np.ndarray):
+        np.matmul(x, A, out=out)
+    else:
+        out[...] = x @ A[:-1]
+        out += A[-1]
+
+
+def transposed_times(x, delta: NDArray, out: NDArray) -> None:
+    """out = [x, 1]ᵀ δ."""
+    if isinstance(x, np.ndarray):
+        np.dot(x.T, delta, out=out)
+    else:
+        out[:-1] = x.T @ delta
+        out[-1] = delta.sum(axis=0)

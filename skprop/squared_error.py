@@ -1,0 +1,143 @@
+"""The sum of squared errors of a network over rows, and its gradient, block by block."""
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .backprop import backward, backward_outer, forward
+from .blocks import Block, RowBlocks, RowIndex, block_rows, split
+from .layout import Layout
+from .rows import Rows
+from .sigmoid import tanh, tanh_slope
+from .tangents import TangentWorkspace
+from .tanh_form import TanhForm
+from .threads import ignoring_overflow, small_rows
+from .workspace import Spare, Workspace
+
+__all__ = ["SquaredError", "take"]
+
+
+class SquaredError:
+    """Σ_s w_s ‖f_K(x_s; θ) − y_s‖² of some rows, as a function of θ.
+
+    Parameters
+    ----------
+    X : Rows
+    y : ndarray of shape (n, d_K)
+    weights : ndarray of shape (n, 1) or None
+        w; None for 1.
+    layout : Layout
+    output_activation : {"identity", "sigmoid"}
+
+    Attributes
+    ----------
+    X, y, weights, layout
+        As given.
+    form : TanhForm
+        How θ is turned into the parameters that the blocks are computed with.
+    block_rows : int
+        The most rows of a block.
+    work : int
+        Multiplications of a row and, at about ten times the cost, activations, in float64.
+    small_rows : int
+        The most rows whose products BLAS computes on one thread if left to itself.
+    workspaces, tangent_workspaces : Spare
+    """
+
+    def __init__(
+        self, X: Rows, y: NDArray, weights: NDArray | None, layout: Layout, output_activation: str
+    ):
+        self.X, self.y, self.weights, self.layout = X, y, weights, layout
+        self.form = TanhForm(layout, output_activation, X.dtype)
+        self.block_rows = min(block_rows(layout.sizes, X.dtype), X.shape[0])
+        work = layout.n_params + 10 * sum(layout.sizes[1:])
+        self.work = work * X.dtype.itemsize // 8
+        self.small_rows = small_rows(layout)
+        self._backward = backward_outer if layout.sizes[2:] == (1,) else backward
+        buffers = layout, self.block_rows, X.dtype
+        self.workspaces = Spare(partial(Workspace, *buffers))
+        self.tangent_workspaces = Spare(partial(TangentWorkspace, *buffers))
+
+    def sums(
+        self, theta: NDArray, rows: RowIndex, n_rows: int, with_gradient: bool
+    ) -> tuple[float, NDArray | None]:
+        """The sum over some rows and half its gradient, in float64; the latter if asked for."""
+        B = self.tanh_form(theta)
+        blocks = RowBlocks(rows, n_rows, self.block_rows, n_rows * self.work)
+        loss, *gradient = blocks.sum(partial(self._part_sums, B, with_gradient))
+        return loss, self.pulled_back(*gradient) if with_gradient else None
+
+    def tanh_form(self, theta: NDArray) -> list[NDArray]:
+        """[B_0, …, B_{K-1}], for rows as `Rows.read` gives them."""
+        B = self.form.of(theta)
+        self.X.fold(B[0])
+        return B
+
+    def pulled_back(self, gradient: NDArray) -> NDArray:
+        """The gradient by θ, in place of that by the parameters of `tanh_form`."""
+        if self.X.sparse:
+            self.X.unfold(self.layout.stacked(gradient)[0])
+        self.form.pull_back(gradient)
+        return gradient
+
+    @ignoring_overflow()
+    def largest(self) -> tuple[str, int, float]:
+        """A column of "y" whose sum of squares overflows, or else the one of "X" of the largest
+        entry: its array, its number and that entry."""
+        name, largest = "y", np.abs(self.y).max(axis=0).astype(np.float64)
+        if np.isfinite(len(self.y) * np.square(largest).sum()):
+            name, largest = "X", np.zeros(self.X.shape[1])
+            for rows, _, m in split(slice(0, len(self.y)), self.block_rows):
+                x = np.abs(self.X.read_dense(rows, m)[:, :-1]).max(axis=0)
+                largest = np.fmax(largest, np.where(np.isnan(x), np.inf, x))
+        j = int(np.argmax(largest))
+        return name, j, float(largest[j])
+
+    def _part_sums(self, B: list, with_gradient: bool, blocks: list[Block]) -> tuple:
+        """The sum over the blocks of one part and, if asked for, half its gradient by B."""
+        workspace = self.workspaces.take()
+        loss, gradient = 0.0, None
+        for rows, _, m in blocks:
+            loss += self._block_sums(B, with_gradient, rows, m, workspace)
+            if with_gradient and gradient is None:
+                gradient = workspace.gradient.astype(np.float64)
+            elif with_gradient:
+                gradient += workspace.gradient
+        self.workspaces.give_back(workspace)
+        return (loss, gradient) if with_gradient else (loss,)
+
+    def _block_sums(
+        self, B: list, with_gradient: bool, rows: RowIndex, m: int, workspace: Workspace
+    ) -> float:
+        """The sum over one block; half its gradient goes to ``workspace.gradient``."""
+        (x, *t), z, df, delta, y, w = workspace.first(m)
+        t = [self.X.read(rows, x), *t]
+        output = self.form.output
+        forward(B, t, z, tanh, output.apply)
+        residual = np.subtract(t[-1], take(self.y, rows, y), out=delta[-1])
+        if self.weights is None:
+            loss = sum_of_squares(residual)
+        else:
+            w = take(self.weights, rows, w)
+            loss = float(np.einsum("sj,sj,sk->", residual, residual, w, dtype=np.float64))
+            residual *= w
+        if with_gradient:
+            output.times_slope(delta[-1], t[-1])  # δ_K = w (f_K − y) ∘ φ_K′
+            self._backward(B, t, df, delta, workspace.G, tanh_slope)
+        return loss
+
+
+def take(a: NDArray, rows: RowIndex, out: NDArray) -> NDArray:
+    """Rows of a C-contiguous array: a view of a slice, others gathered in ``out``."""
+    if isinstance(rows, slice):
+        return a[rows]
+    return np.take(a, rows, axis=0, out=out, mode="clip")  # "clip" lets it write straight to out
+
+
+def sum_of_squares(a: NDArray) -> float:
+    """‖a‖_F² of a C-contiguous array, summed in float64."""
+    if a.dtype == np.float64:
+        a = a.ravel()
+        return float(np.dot(a, a))
+    return float(np.einsum("ij,ij->", a, a, dtype=np.float64))

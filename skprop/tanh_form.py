@@ -1,0 +1,60 @@
+"""A sigmoid network as a tanh network: a linear change of its parameters.
+
+As σ(z) = (1 + tanh(z/2))/2, the network of t_i = 2 f_i − 1 is, for i = 1, …, K − 1,
+
+    t_i = tanh(z_i/2),    z_i/2 = [t_{i−1}, 1] B_{i−1}
+
+where B_{i−1} stacks weights over biases:
+
+    B_0 = [A_0; b_0]/2,    B_i = [A_i/2; b_i + 1ᵀA_i/2]/2
+
+(of the last layer, without the outer /2 if it is the identity). It saves three passes over every
+hidden unit. [A_i; b_i] is how A_i and b_i lie in θ, so the step from one form to the other is a few
+operations on all of θ.
+"""
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .layout import Layout
+from .sigmoid import IDENTITY, SIGMOID_OF_DOUBLE, Output
+
+__all__ = ["TanhForm"]
+
+
+class TanhForm:
+    """The linear map from θ to the parameters B of the tanh network, and its transpose.
+
+    Attributes
+    ----------
+    scale : ndarray of shape (P,)
+        The power of ½ by which B_i multiplies what stands in A_i and b_i.
+    output : Output
+        The activation of the last layer, of what B_{K-1} gives.
+    """
+
+    scale: NDArray
+    output: Output
+
+    def __init__(self, layout: Layout, output_activation: str, dtype: DTypeLike):
+        self._layout = layout
+        self.output = SIGMOID_OF_DOUBLE if output_activation == "sigmoid" else IDENTITY
+        self.scale = np.full(layout.n_params, 0.5, dtype)
+        layers = layout.stacked(self.scale)
+        for scale in layers[1:]:
+            scale[:-1] *= 0.5
+        if self.output is IDENTITY:
+            layers[-1] *= 2.0
+
+    def of(self, theta: NDArray) -> list[NDArray]:
+        """[B_0, …, B_{K-1}], of shapes (d_{i-1} + 1, d_i): new arrays."""
+        B = self._layout.stacked(theta * self.scale)
+        for B_i in B[1:]:
+            B_i[-1] += np.add.reduce(B_i[:-1], axis=0)  # b_i + 1ᵀA_i/2, halved already
+        return B
+
+    def pull_back(self, gradient: NDArray) -> None:
+        """Turn ∂L/∂B, flat, into ∂L/∂θ in place: the transpose of the map `of`."""
+        for G_i in self._layout.stacked(gradient)[1:]:
+            G_i[:-1] += G_i[-1]
+        gradient *= self.scale

@@ -1,0 +1,248 @@
+"""BLAS held to one thread, and tasks run side by side in its place."""
+
+import contextlib
+import contextvars
+import itertools
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from .compat import blas_thread_functions
+from .layout import Layout
+
+__all__ = [
+    "ALONE",
+    "MAX_THREADS",
+    "SingleThreadedBLAS",
+    "guarded",
+    "helpers",
+    "ignoring_overflow",
+    "limit",
+    "run",
+    "single_threaded_blas",
+    "small_rows",
+]
+
+MAX_THREADS = 16
+# Multiplications up to which OpenBLAS does not share out a product of matrices, of a matrix with
+# a vector: there is no need to hold it to one thread, which costs as much as a small product.
+MATRIX_WORK, VECTOR_WORK = 2**18, 9_000
+
+# For computations that look at their result, and for scikit-learn's checks, which add up all of an
+# array to see whether it is finite.
+ignoring_overflow = partial(np.errstate, over="ignore", invalid="ignore")
+
+
+class SingleThreadedBLAS:
+    """That BLAS runs on one thread, for the whole process, while there are holders.
+
+    A holder is any object; it counts while it lives and has not let go. So one whose ``with`` block
+    Ctrl-C ended between two lines of this class is forgotten, and what it left is put right at
+    the next use.
+    """
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._holders: list[weakref.ref] = []
+        self._n_threads = 1
+        self._libraries: list | None = None  # found at the first use, as that takes milliseconds
+        self._limited: list = []
+
+    @property
+    def n_threads(self) -> int:
+        """The number of threads that BLAS had before it was limited; 1 where it is not."""
+        return self._n_threads if self._holders else 1
+
+    def hold(self, holder: object) -> int:
+        """Limit BLAS if nobody does, and give the number of threads that it had."""
+        with self._lock:
+            if not self._others(holder):
+                self._lift()  # nothing, unless Ctrl-C came between two of these lines
+                if self._libraries is None:
+                    found = ThreadpoolController().lib_controllers
+                    blas = [library for library in found if library.user_api == "blas"]
+                    self._libraries = [blas_thread_functions(library) for library in blas]
+                counts = [(get() or 1, set_) for get, set_ in self._libraries]
+                self._n_threads = max((n for n, _ in counts), default=1)
+                self._limited = [(n, set_) for n, set_ in counts if n > 1]
+                for _, set_ in self._limited:
+                    set_(1)
+            self._holders.append(weakref.ref(holder))
+            return self._n_threads
+
+    def let_go(self, holder: object) -> None:
+        """Lift the limit if nobody else holds it."""
+        with self._lock:
+            self._holders = self._others(holder)
+            if not self._holders:
+                self._lift()
+
+    def _others(self, holder: object) -> list[weakref.ref]:
+        return [ref for ref in self._holders if ref() not in (None, holder)]
+
+    def _lift(self) -> None:
+        for n, set_ in self._limited:
+            set_(n)
+        self._limited = []
+
+    def reset(self) -> None:
+        """Forget the holders: in a forked child they are not there."""
+        self._lock, self._holders = threading.Lock(), []
+        self._lift()
+
+
+class single_threaded_blas:
+    """Context in which BLAS runs on one thread, for the whole process.
+
+    Entering gives the number of threads that BLAS had, which is the number to use for blocks:
+    so whatever limits BLAS (`threadpool_limits`, OPENBLAS_NUM_THREADS, joblib in its workers)
+    limits these. Contexts may overlap, nested or in other threads: the first to enter sets
+    the limit, the last to leave lifts it. Setting it costs about as much as a small
+    evaluation, so a fit holds it from beginning to end.
+    """
+
+    def __enter__(self) -> int:
+        return limit.hold(self)
+
+    def __exit__(self, *_) -> None:
+        limit.let_go(self)
+
+
+ALONE = contextlib.nullcontext(1)
+
+
+@contextlib.contextmanager
+def guarded(small: bool = False) -> Iterator[None]:
+    """Context, or decorator, of a computation: overflow is silent and BLAS runs on one thread.
+
+    A ``small`` computation, of products that BLAS does not share out, leaves BLAS alone.
+    """
+    with ignoring_overflow(), ALONE if small else single_threaded_blas():
+        yield
+
+
+def small_rows(layout: Layout) -> int:
+    """The most rows whose products BLAS computes on one thread if left to itself."""
+    products = [d_in * d_out for d_in, d_out in itertools.pairwise(d + 1 for d in layout.sizes)]
+    if max(layout.n_params, *products) > VECTOR_WORK:
+        return 0
+    return min(MATRIX_WORK // max(products), VECTOR_WORK // (max(layout.sizes) + 1))
+
+
+class Helper(threading.Thread):
+    """A thread that works beside another one, or waits.
+
+    It is handed work through two bare locks, which takes a third of the time of an executor's
+    queue and future: that decides whether an evaluation of half a millisecond gains from it.
+    """
+
+    def __init__(self):
+        super().__init__(name="skprop", daemon=True)  # when it waits, the interpreter may end
+        self._begin, self._done = threading.Lock(), threading.Lock()
+        self._begin.acquire()
+        self._done.acquire()
+        self._work: Callable[[], None] | None = None
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            self._begin.acquire()
+            try:
+                self._work()
+            except BaseException as error:  # it belongs to who handed in the work
+                self._error = error
+            self._work = None
+            if self._done.locked():
+                self._done.release()
+
+    def begin(self, work: Callable[[], None]) -> None:
+        # In a copy of the caller's context, where NumPy keeps how it treats overflow.
+        in_context = partial(contextvars.copy_context().run, work)
+        self._work = in_context
+        self._begin.release()
+
+    def finish(self) -> BaseException | None:
+        """Wait for the end of the work, Ctrl-C or not, and give what was raised."""
+        interrupt = None
+        while self._work is not None:  # the lock is where to wait, this the answer
+            try:
+                self._done.acquire()
+            except KeyboardInterrupt as error:
+                interrupt = error
+        error, self._error = self._error, None
+        return interrupt or error
+
+
+class Helpers:
+    """The idle helpers of the process. There are at most MAX_THREADS - 1, made when first needed;
+    who finds them all at work does its own work alone.
+    """
+
+    def __init__(self):
+        self._idle: list[Helper] = []
+        self._n, self._lock = 0, threading.Lock()
+
+    def take(self, n: int) -> list[Helper]:
+        with self._lock:
+            while len(self._idle) < n and self._n < MAX_THREADS - 1:
+                self._idle.append(Helper())
+                self._n += 1
+            taken = self._idle[len(self._idle) - min(n, len(self._idle)) :]
+            del self._idle[len(self._idle) - len(taken) :]
+            return taken
+
+    def give_back(self, helper: Helper) -> None:
+        self._idle.append(helper)
+
+
+limit = SingleThreadedBLAS()
+helpers = Helpers()
+
+
+def _after_fork() -> None:
+    """A forked child inherits locks that may be held, and a pool whose threads are not there."""
+    limit.reset()
+    helpers.__init__()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def run(task: Callable[[int], None], n_tasks: int, n_threads: int | None = None) -> None:
+    """Call task(0), …, task(n_tasks - 1), each once, on up to ``n_threads`` threads.
+
+    By default these are the threads that BLAS had before it was held to one, and one thread where
+    it is not held. Returns, or raises what a task raised, when none is running any more.
+    """
+    n_helpers = min(limit.n_threads if n_threads is None else n_threads, n_tasks) - 1
+    if n_helpers <= 0:
+        for k in range(n_tasks):
+            task(k)
+        return
+    numbers = itertools.count()  # its `next` is atomic
+
+    def work() -> None:
+        while (k := next(numbers)) < n_tasks:
+            task(k)
+
+    taken = helpers.take(n_helpers)
+    try:
+        for helper in taken:
+            helper.begin(work)
+        work()
+    except BaseException:
+        n_tasks = 0  # the others take no further task
+        raise
+    finally:
+        errors = [helper.finish() for helper in taken]
+        for helper in taken:
+            helpers.give_back(helper)
+    for error in filter(None, errors):
+        raise error

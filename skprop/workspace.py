@@ -1,0 +1,105 @@
+"""The buffers of one block of rows, and a check that a matrix fits the memory of this machine."""
+
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from .layout import Layout
+
+__all__ = ["Buffers", "Spare", "Workspace", "check_memory", "unit_buffers", "without_constant"]
+
+
+def unit_buffers(layout: Layout, n_rows: int, dtype: DTypeLike) -> list[NDArray]:
+    """f_0, …, f_{K-1} with the constant unit 1 as last column, and f_K (see `backprop`)."""
+    *wide, last = layout.sizes
+    return [*(np.ones((n_rows, d + 1), dtype) for d in wide), np.empty((n_rows, last), dtype)]
+
+
+def without_constant(buffers: list[NDArray]) -> list[NDArray]:
+    """Views of f_0, …, f_{K-1} without that column, and f_K."""
+    *wide, last = buffers
+    return [*(f[:, :-1] for f in wide), last]
+
+
+class Buffers(NamedTuple):
+    """Views of a `Workspace` for so many rows: the lists of `backprop`, targets and weights."""
+
+    f: list[NDArray]
+    z: list[NDArray]
+    df: list[NDArray]
+    delta: list[NDArray]
+    y: NDArray
+    w: NDArray
+
+
+class Workspace:
+    """The buffers of one block of at most ``n_rows`` rows.
+
+    Attributes
+    ----------
+    gradient : ndarray of shape (P,)
+        What a block contributes to the gradient.
+    G : list of ndarray
+        Its layers, `Layout.stacked`.
+    """
+
+    def __init__(self, layout: Layout, n_rows: int, dtype: DTypeLike):
+        f = unit_buffers(layout, n_rows, dtype)
+        df = [f[0], *map(np.empty_like, f[1:])]
+        z, delta = without_constant(f), without_constant(df)
+        y, w = np.empty_like(f[-1]), np.empty((n_rows, 1), dtype)
+        self._all = Buffers(f, z, df, delta, y, w)
+        self._first: dict[int, Buffers] = {}
+        self.gradient = np.empty(layout.n_params, dtype)
+        self.G = layout.stacked(self.gradient)
+
+    def first(self, m: int) -> Buffers:
+        """The first m rows of the buffers."""
+        if m not in self._first:
+            if len(self._first) > 3:  # there are two sizes in a run: full blocks and the last
+                self._first.clear()
+            *lists, y, w = self._all
+            self._first[m] = Buffers(*([a[:m] for a in arrays] for arrays in lists), y[:m], w[:m])
+        return self._first[m]
+
+
+class Spare:
+    """Workspaces that wait for their next use; each is used by one thread at a time."""
+
+    def __init__(self, make: Callable[[], Any]):
+        self._make, self._idle = make, []
+
+    def take(self) -> Any:
+        """One that nobody uses, made if there is none."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._make()
+
+    def give_back(self, workspace: Any) -> None:
+        """Let others use it."""
+        self._idle.append(workspace)
+
+    def __reduce__(self):
+        return Spare, (self._make,)  # buffers are not worth storing
+
+
+def physical_memory() -> int | None:
+    """The memory of this machine in bytes, where the system tells."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no `sysconf`
+        return None
+
+
+def check_memory(n_bytes: int, what: str, remedy: str) -> None:
+    """Refuse an array larger than the memory of this machine before it is allocated."""
+    available = physical_memory()
+    if available is not None and n_bytes > available:
+        raise ValueError(
+            f"{what} needs {n_bytes / 2**30:.3g} GiB; this machine has {available / 2**30:.3g} GiB "
+            f"of memory. {remedy}"
+        )
