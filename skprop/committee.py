@@ -1,49 +1,57 @@
-"""What the members of a committee found, as the attributes of one fitted estimator."""
+"""Several networks that predict together; one network is a committee of one."""
 
-from itertools import zip_longest
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-STACKED = ("theta_", "alpha_", "effective_n_parameters_", "log_evidence_", "_factor", "_noise")
-AVERAGED = ("loss_", "best_loss_", "best_validation_score_", "noise_variance_")
-CURVES = ("loss_curve_", "validation_loss_curve_", "validation_scores_")
+from .network import Network
+from .posterior import model_variance
+from .rows import Rows
+
+__all__ = ["Committee"]
 
 
-def gathered(members: list[dict]) -> dict:
-    """One value of each fitted attribute for those of the members.
+class Committee(NamedTuple):
+    """Networks of one layout whose predictions are averaged, in standard units.
 
-    What describes a network gets the members as its first axis; losses are averaged, a curve with
-    the last value of the members that have ended; ``n_iter_`` is the greatest, evaluations and
-    rows are summed.
+    Attributes
+    ----------
+    networks : sequence of Network
+    factors : sequence of ndarray of shape (P, P)
+        L of each, where the precision of its posterior is L Lᵀ/σ²; none if unknown.
+    noises : sequence of float
+        σ² of each.
     """
-    first, found = members[0], {}
-    for name in set.intersection(*(set(member) for member in members)):
-        values = [member[name] for member in members]
-        if name in STACKED:
-            found[name] = np.array(values)
-        elif any(value is None for value in values):
-            if name in (*AVERAGED, *CURVES, "n_iter_", "n_fev_", "_solver_state"):
-                found[name] = None
-        elif name in AVERAGED:
-            mean = np.mean(values, axis=0)
-            found[name] = mean if np.ndim(mean) else float(mean)
-        elif name in CURVES:
-            found[name] = mean_curve(values)
-        elif name == "n_iter_":
-            found[name] = max(values)
-        elif name in ("n_fev_", "t_"):
-            found[name] = sum(values)
-        elif name == "message_":
-            found[name] = " ".join(sorted(set(values)))
-    if "_solver_state" in first:
-        found["_solver_state"] = None
-    return found
+
+    networks: Sequence[Network]
+    factors: Sequence[NDArray] = ()
+    noises: Sequence[float] = ()
+
+    def mean(self, rows: Rows) -> NDArray:
+        """The mean of the networks' outputs, of shape (rows, d_K)."""
+        return mean_of([network.outputs(rows) for network in self.networks])
+
+    def mean_and_deviation(self, rows: Rows) -> tuple[NDArray, NDArray]:
+        """The mean, and the standard deviation of a target of weight 1 around it.
+
+        Its square is the mean of the members' variances and the variance of their outputs.
+        """
+        outputs = [network.outputs(rows) for network in self.networks]
+        with np.errstate(over="ignore", invalid="ignore"):
+            variances = [
+                noise * (1 + model_variance(network, rows, factor))  # σ² (1 + gᵀ H⁻¹ g)
+                for network, factor, noise in zip(*self, strict=True)
+            ]
+            spread = np.var(outputs, axis=0, dtype=np.float64)
+            return mean_of(outputs), np.sqrt(np.mean(variances, axis=0) + spread)
+
+    def input_gradient(self, rows: Rows) -> NDArray:
+        """The derivatives of the mean by the raw features, of shape (rows, d_K, d_0)."""
+        return mean_of([network.input_gradient(rows) for network in self.networks])
 
 
-def mean_curve(curves: list[list[float]]) -> list[float]:
-    """The mean of several curves; one that has ended counts with its last value."""
-    latest, means = [np.nan] * len(curves), []
-    for values in zip_longest(*curves):
-        latest = [old if new is None else new for old, new in zip(latest, values, strict=True)]
-        means.append(float(np.mean(latest)))
-    return means
+def mean_of(values: list[NDArray]) -> NDArray:
+    """Their mean, without a copy of a single one."""
+    return values[0] if len(values) == 1 else np.mean(values, axis=0)

@@ -1,85 +1,39 @@
 """The scikit-learn estimator: validation, standard units, and what a fit leaves behind."""
 
-import copy
-import math
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from functools import partial
-from numbers import Integral, Real
-from typing import ClassVar, Literal, NamedTuple, Self, overload
+from typing import Any, ClassVar, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import OptimizeResult
-from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
-from sklearn.utils import check_array, check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .callbacks import fit_task
-from .committee import gathered
-from .compat import CallbackSupportMixin, Interval, InvalidParameterError, StrOptions
-from .evidence import Evidence
-from .layout import Layout, checked_theta, hidden_sizes
-from .network import Network
-from .objective import FLOATS, MLPObjective, checked_alphas, checked_weights
-from .posterior import affordable, laplace, model_variance, require_dense, weight_groups
-from .rows import Rows
-from .scaling import fit_range_scaler, fit_scaler
-from .solvers import (
-    CALLBACK,
-    INTERRUPTED,
-    LIMIT,
-    minimize_adam,
-    minimize_evidence,
-    minimize_lbfgs,
-    minimize_lm,
-    minimize_sgd,
+from .committee import Committee
+from .compat import CallbackSupportMixin
+from .data import Data, checked_features, held_out_data, training_data
+from .fitting import (
+    DEFAULT_TOL,
+    Fit,
+    Solver,
+    attributes,
+    fit_one,
+    fit_side_by_side,
+    posterior_attributes,
+    warn_of,
 )
-from .threads import ignoring_overflow, run, single_threaded_blas
+from .folds import MISSING, Fold, Setup, folds, objective_of
+from .layout import Layout, checked_theta
+from .network import Network
+from .objective import MLPObjective
+from .parameters import CONSTRAINTS, by_evidence, check_held_out, check_together
+from .posterior import laplace, require_dense
+from .scaling import StandardUnits
 
-# An L-BFGS iteration opens about one new direction, as one more parameter would. It must
-# raise the Gaussian log-likelihood, -N/2 ln(loss) with N = n_samples × n_outputs, by this
-# much (Akaike's criterion charges 1; docs/defaults.md has the measurements), unless the caller
-# asks for more accuracy than the default tol.
-LOG_LIKELIHOOD_PER_ITERATION, DEFAULT_TOL = 1.5, 1e-4
-
-# Under alpha="evidence" hidden units start with inputs of this standard deviation: with much
-# smaller ones the network is linear, and the strong penalty of a linear fit then keeps it so.
-EVIDENCE_SPREAD = 1.0
-
-COMMON = ("tol", "n_iter_no_change", "max_iter")
-STOCHASTIC = (*COMMON, "batch_size", "learning_rate_init", "shuffle")
-SOLVERS = {  # the function of each, and the parameters handed on to it
-    "lbfgs": (minimize_lbfgs, (*COMMON, "max_fun")),
-    "lm": (minimize_lm, (*COMMON, "max_fun")),
-    "evidence": (minimize_evidence, (*COMMON, "max_fun")),
-    "sgd": (
-        minimize_sgd,
-        (*STOCHASTIC, "learning_rate", "power_t", "momentum", "nesterovs_momentum"),
-    ),
-    "adam": (minimize_adam, (*STOCHASTIC, "beta_1", "beta_2", "epsilon")),
-}
-
-# What a fit knows of its input; all else that it leaves behind describes how it went.
-INPUT_ATTRIBUTES = (
-    "n_features_in_", "feature_names_in_", "n_outputs_", "n_layers_", "out_activation_",
-    "x_scaler_", "y_scaler_", "_sizes", "_dtype", "_single_output", "_seed",
-)  # fmt: skip
-
-PRIVATE_ATTRIBUTES = (
-    "_sizes", "_dtype", "_single_output", "_seed", "_solver_state", "_prepared",
-    "_factor", "_noise",
-)  # fmt: skip
-
-# What the evidence finds and `fit_posterior` replaces.
-POSTERIOR_ATTRIBUTES = (
-    "noise_variance_", "effective_n_parameters_", "log_evidence_", "_factor", "_noise",
-)  # fmt: skip
+__all__ = ["MLPSigmoidRegressor"]
 
 
 def _is_incremental(estimator) -> bool:
@@ -92,22 +46,6 @@ def _is_incremental(estimator) -> bool:
     if estimator.n_members > 1:
         raise AttributeError("partial_fit is not offered with n_members > 1.")
     return True
-
-
-class Data(NamedTuple):
-    """Validated rows: raw features, targets of shape (n, n_outputs), weights or None."""
-
-    rows: Rows
-    y: NDArray
-    weight: NDArray | None
-
-    def take(self, index: NDArray) -> "Data":
-        weight = None if self.weight is None else self.weight[index]
-        return Data(self.rows.take(index), self.y[index], weight)
-
-    @property
-    def n_samples(self) -> int:
-        return len(self.y)
 
 
 class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -281,33 +219,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
 
     _doc_link_module = "skprop"
     _doc_link_template = "https://skprop.readthedocs.io/en/stable/api.html#skprop.{estimator_name}"
-    _parameter_constraints: ClassVar[dict[str, list]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "output_activation": [StrOptions({"identity", "sigmoid"})],
-        "solver": [StrOptions({"lbfgs", "lm", "sgd", "adam"}), callable],
-        "alpha": [Interval(Real, 0, None, closed="left"), StrOptions({"evidence"}), "array-like"],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "n_members": [Interval(Integral, 1, None, closed="left")],
-        "standardize": ["boolean"],
-    }
+    _parameter_constraints: ClassVar[dict[str, list]] = CONSTRAINTS
 
     def __init__(
         self,
@@ -408,15 +320,18 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         """
         with self._unchanged_on_error():
             self._check_parameters()
-            validation = self._validation_arguments(X_val, y_val, sample_weight_val)
-            warm = self.warm_start and hasattr(self, "theta_")
+            check_held_out(self, X_val, y_val, sample_weight_val)
             with fit_task(self, X, y, sample_weight) as report:
-                objective, theta0, held_out = self._prepare(X, y, sample_weight, warm, validation)
-                if self.n_members == 1:
-                    self._solve(objective, theta0, held_out, report)
-                else:
-                    self._solve_members(objective, theta0, held_out)
-            return self
+                earlier = self._earlier() if self.warm_start else None
+                data = self._checked_data(X, y, sample_weight, earlier)
+                watched = None
+                if X_val is not None:
+                    expected = earlier[0].expected if earlier else data.expected
+                    watched = held_out_data(self, X_val, y_val, sample_weight_val, expected)
+                fold_of = self._folds(data, watched, earlier)
+                fits = fit_side_by_side(fold_of, self.n_members, Solver.of(self), report)
+                self._adopt(fits)
+        return self
 
     @available_if(_is_incremental)
     def partial_fit(self, X, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
@@ -445,10 +360,11 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         """
         with self._unchanged_on_error():
             self._check_parameters()
-            warm = hasattr(self, "theta_")
-            objective, theta0, _ = self._prepare(X, y, sample_weight, warm)
-            self._solve(objective, theta0, None, one_epoch=True)
-            return self
+            earlier = self._earlier()
+            data = self._checked_data(X, y, sample_weight, earlier)
+            fold = self._folds(data, None, earlier)(0)
+            self._adopt([fit_one(fold, Solver.of(self, one_epoch=True))])
+        return self
 
     def make_objective(
         self, X, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -492,17 +408,22 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
                 "make_objective with early_stopping=True: early stopping belongs to the built-in "
                 "solvers. Set early_stopping=False, and hold rows out yourself."
             )
-        if self._by_evidence():
+        if by_evidence(self):
             raise ValueError(
                 "make_objective with alpha='evidence', under which the penalty changes as the fit "
                 "goes on. Give alpha a number, or the alpha_ of a fit."
             )
         self._check_parameters()
-        other = copy.copy(self)
-        warm = self.warm_start and hasattr(self, "theta_")
-        objective, theta0, _ = other._prepare(X, y, sample_weight, warm)
-        self._prepared = {k: v for k, v in vars(other).items() if k in INPUT_ATTRIBUTES}
-        return objective, theta0.copy()
+        before = dict(vars(self))
+        try:
+            earlier = self._earlier() if self.warm_start else None
+            data = self._checked_data(X, y, sample_weight, earlier)
+            fold = self._folds(data, None, earlier)(0)
+            prepared = Setup.of(self).attributes()
+        finally:
+            self.__dict__ = before
+        self._prepared = {name: x for name, x in prepared.items() if x is not MISSING}
+        return fold.objective, fold.theta0.copy()
 
     def set_theta(self, theta: ArrayLike) -> Self:
         """Take over a parameter vector, found with `make_objective` or elsewhere.
@@ -526,21 +447,20 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         ValueError
             If θ has the wrong length or an entry that is NaN or infinite.
         """
-        fitted = getattr(self, "_prepared", None)
-        if fitted is None:
+        prepared = getattr(self, "_prepared", None)
+        if prepared is None:
             check_is_fitted(self, "theta_")
-            fitted = {k: v for k, v in vars(self).items() if k in INPUT_ATTRIBUTES}
-        layout, dtype = Layout(fitted["_sizes"]), fitted["_dtype"]
-        if np.ndim(theta) == 2 and len(theta) == self.n_members:
+            prepared = Setup.of(self).attributes()
+        layout, dtype = Layout(prepared["_sizes"]), prepared["_dtype"]
+        if self.n_members > 1 and np.ndim(theta) == 2 and len(theta) == self.n_members:
             theta = np.array([checked_theta(row, layout, dtype) for row in theta])
         else:
             theta = checked_theta(theta, layout, dtype).copy()
+        message = "theta was given to set_theta."
         with self._unchanged_on_error():
-            self._forget()
-            vars(self).update(fitted)
-            self.theta_ = theta
-            self.message_ = "theta was given to set_theta."
-            return self
+            self._set(attributes([]) | {"feature_names_in_": MISSING} | prepared)
+            self._set({"theta_": theta, "message_": message})
+        return self
 
     # ---- the fitted model ----------------------------------------------------------------
 
@@ -596,35 +516,18 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         D. J. C. MacKay, "A practical Bayesian framework for backpropagation networks", Neural
         Computation 4 (1992), 448-472.
         """
-        rows = self._checked_rows(X)
-        layout, variances = Layout(self._sizes), []
-        if return_std and not hasattr(self, "_factor"):
+        committee, units = self._fitted()
+        if return_std and not committee.factors:
             raise ValueError(
-                f"return_std=True needs the posterior of the {layout.n_params} parameters, which "
-                "fit did not compute by itself. Call fit_posterior(X, y) with the training data."
+                f"return_std=True needs the posterior of the {self.theta_.shape[-1]} parameters, "
+                "which fit did not compute by itself. Call fit_posterior(X, y) with the training "
+                "data."
             )
-        outputs = [
-            Network(layout, theta, self.out_activation_).outputs(rows)
-            for theta in self._of_members("theta_")
-        ]
-        y = outputs[0] if len(outputs) == 1 else np.mean(outputs, axis=0)
-        with np.errstate(over="ignore", invalid="ignore"):
-            if self.y_scaler_ is not None:
-                y = (y * self.y_scaler_.scale_ + self.y_scaler_.mean_).astype(self._dtype)
-        self._check_finite(y)
-        y = y[:, 0] if self._single_output else y
+        rows = units.rows(checked_features(self, X))
         if not return_std:
-            return y
-        with np.errstate(over="ignore", invalid="ignore"):
-            names = ("theta_", "_factor", "_noise")
-            for theta, factor, noise in zip(*map(self._of_members, names), strict=True):
-                g = model_variance(Network(layout, theta, self.out_activation_), rows, factor)
-                variances.append(noise * (1 + g))  # σ² (1 + gᵀ H⁻¹ g)
-            # The mean of the members' variances, and the variance of their means.
-            std = np.sqrt(np.mean(variances, axis=0) + np.var(outputs, axis=0, dtype=np.float64))
-            if self.y_scaler_ is not None:
-                std *= self.y_scaler_.scale_
-            return y, (std[:, 0] if self._single_output else std).astype(self._dtype)
+            return self._finite(units.raw(committee.mean(rows)))
+        mean, deviation = committee.mean_and_deviation(rows)
+        return self._finite(units.raw(mean)), units.raw_deviation(deviation)
 
     def fit_posterior(self, X, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Compute the posterior of a fitted network, for ``predict(X, return_std=True)``.
@@ -653,39 +556,26 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             posterior cannot be computed in floating point.
         """
         check_is_fitted(self, "theta_")
-        if self._by_evidence() and not hasattr(self, "alpha_"):
+        if by_evidence(self) and not hasattr(self, "alpha_"):
             raise ValueError(
                 "fit_posterior with alpha='evidence' after set_theta: give alpha the penalty of "
                 "the θ that was set."
             )
-        require_dense(Layout(self._sizes).n_params)
-        single_output = self._single_output
+        setup = Setup.of(self)
+        require_dense(setup.layout.n_params)
         with self._unchanged_on_error():
-            data = self._checked_data(X, y, sample_weight, reset=False)
-            self._single_output = single_output
-            objective = self._objective(data, alpha=0.0)
-            alphas = self._of_members("alpha_") if hasattr(self, "alpha_") else [self.alpha]
+            data = training_data(self, X, y, sample_weight, setup.expected)
+            objective = objective_of(data, setup, alpha=0.0)
             thetas = self._of_members("theta_")
-            members = [copy.copy(self) for _ in thetas]
-            for k, (member, theta) in enumerate(zip(members, thetas, strict=True)):
-                found = laplace(objective, theta, alphas[k % len(alphas)])
-                if found is None:
-                    raise ValueError(
-                        "The posterior cannot be computed: the Gauss–Newton matrix is infinite, "
-                        "NaN, or singular to rounding."
-                    )
-                member._set_posterior(found)
-            found = gathered([vars(member) for member in members])
-            for name in POSTERIOR_ATTRIBUTES:
-                setattr(
-                    self, name, found[name] if self.theta_.ndim == 2 else vars(members[0])[name]
+            alphas = self._of_members("alpha_") or [self.alpha] * len(thetas)
+            posteriors = [laplace(objective, *each) for each in zip(thetas, alphas, strict=True)]
+            if any(posterior is None for posterior in posteriors):
+                raise ValueError(
+                    "The posterior cannot be computed: the Gauss–Newton matrix is infinite, "
+                    "NaN, or singular to rounding."
                 )
+            self._set(posterior_attributes(posteriors, setup))
         return self
-
-    def _of_members(self, name: str) -> list:
-        """A fitted attribute of each member."""
-        value = getattr(self, name)
-        return [value] if self.theta_.ndim == 1 else list(value)
 
     def predict_gradient(self, X) -> NDArray:
         """The exact derivatives of the prediction by the features, at the rows of X.
@@ -715,21 +605,27 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         >>> slope.shape, bool(np.allclose(slope[:, 0], [-1, 1], atol=0.05))
         ((2, 1), True)
         """
-        rows = self._checked_rows(X)
-        gradient = np.mean(
-            [
-                Network(Layout(self._sizes), theta, self.out_activation_).input_gradient(rows)
-                for theta in self._of_members("theta_")
-            ],
-            axis=0,
-        )
-        if self.y_scaler_ is not None:
-            with np.errstate(over="ignore", invalid="ignore"):
-                gradient = (gradient * self.y_scaler_.scale_[:, None]).astype(self._dtype)
-        self._check_finite(gradient)
-        return gradient[:, 0] if self._single_output else gradient
+        committee, units = self._fitted()
+        rows = units.rows(checked_features(self, X))
+        return self._finite(units.raw_gradient(committee.input_gradient(rows)))
 
-    def _check_finite(self, y: NDArray) -> None:
+    def _fitted(self) -> tuple[Committee, StandardUnits]:
+        """The fitted networks, in standard units, and these units."""
+        check_is_fitted(self, "theta_")
+        setup = Setup.of(self)
+        layout, activation = setup.layout, setup.output_activation
+        networks = [Network(layout, theta, activation) for theta in self._of_members("theta_")]
+        committee = Committee(networks, self._of_members("_factor"), self._of_members("_noise"))
+        return committee, setup.units
+
+    def _of_members(self, name: str) -> list:
+        """A fitted attribute of each member; none if there is no such attribute."""
+        if not hasattr(self, name):
+            return []
+        value = getattr(self, name)
+        return [value] if self.theta_.ndim == 1 else list(value)
+
+    def _finite(self, y: NDArray) -> NDArray:
         """Refuse rows so far from the training data that what was computed there overflowed."""
         finite = np.isfinite(y)
         if not finite.all():
@@ -738,29 +634,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
                 f"The prediction for row {row} of X overflows {self._dtype}: is X in the units of "
                 "the fit, and did that converge?"
             )
-
-    def _checked_rows(self, X) -> Rows:
-        """The rows at which to predict, to be read in standard units."""
-        check_is_fitted(self, "theta_")
-        if not self._is_plainly_valid(X):
-            with np.errstate(over="ignore", invalid="ignore"):
-                X = validate_data(self, X, accept_sparse="csr", dtype=FLOATS, reset=False)
-        return Rows(X, scaler=self.x_scaler_, dtype=self._dtype)
-
-    def _is_plainly_valid(self, X) -> bool:
-        """Whether X is a small array in which `validate_data` would find no fault.
-
-        For a single row that takes longer than all the rest of `predict`.
-        """
-        return (
-            type(X) is np.ndarray
-            and X.dtype in FLOATS
-            and X.ndim == 2
-            and X.shape[1] == self.n_features_in_
-            and 0 < X.size <= 4096
-            and not hasattr(self, "feature_names_in_")
-            and bool(np.isfinite(X).all())
-        )
+        return y
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -769,396 +643,43 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
 
     # ---- checks --------------------------------------------------------------------------
 
-    def _check_parameters(self) -> None:
-        self._validate_params()
-        try:
-            sizes = hidden_sizes(self.hidden_layer_sizes)
-            if not self._by_evidence():
-                checked_alphas(self.alpha, len(sizes) + 1)
-        except ValueError as error:
-            raise InvalidParameterError(str(error)) from None
-        if self._by_evidence():
-            if self.solver not in ("lbfgs", "lm"):
-                raise ValueError(
-                    f"alpha='evidence' with solver={self.solver!r}: it is fitted by "
-                    "Levenberg–Marquardt. Set solver='lbfgs', the default, or give alpha a number."
-                )
-            if self.early_stopping:
-                raise ValueError(
-                    "alpha='evidence' with early_stopping=True: the evidence takes the place of a "
-                    "validation set. Set early_stopping=False, or give alpha a number."
-                )
-        if self.warm_start and self.n_members > 1:
-            raise ValueError(
-                f"warm_start=True with n_members={self.n_members}: a committee is fitted from new "
-                "starts. Set warm_start=False."
-            )
-        if self.early_stopping and callable(self.solver):
-            raise ValueError(
-                "early_stopping=True with a callable solver: early stopping belongs to the "
-                "built-in solvers. Hold rows out inside the callable."
-            )
-
-    def _by_evidence(self) -> bool:
-        return isinstance(self.alpha, str)
-
-    def _validation_arguments(self, X_val, y_val, sample_weight_val):
-        """The validation set given to `fit`, or None; refuses what makes no sense."""
-        if X_val is None:
-            if y_val is not None or sample_weight_val is not None:
-                raise ValueError("y_val or sample_weight_val was given without X_val.")
-            if self.early_stopping and self.validation_fraction == 0:
-                raise InvalidParameterError(
-                    "validation_fraction=0 with early_stopping=True holds out no rows: "
-                    "give X_val and y_val, or a fraction between 0 and 1."
-                )
-            return None
-        if y_val is None:
-            raise ValueError("X_val was given without y_val.")
-        if not self.early_stopping:
-            raise ValueError(
-                "X_val was given with early_stopping=False, so nothing would look at it. "
-                "Set early_stopping=True."
-            )
-        return X_val, y_val, sample_weight_val
-
-    @ignoring_overflow()
-    def _checked_data(self, X, y, sample_weight, *, reset: bool, suffix: str = "") -> Data:
-        """Validate rows as scikit-learn does, and leave out those of zero weight."""
-        if issparse(y):
-            raise TypeError(f"y{suffix} is sparse; only X may be. Use y{suffix}.toarray().")
-        y = _without_objects(y)
-        if suffix:
-            X, y = self._checked_held_out(X, y)
-        else:
-            X, y = validate_data(
-                self, X, y, reset=reset, accept_sparse="csr", dtype=FLOATS, multi_output=True
-            )
-        if y.dtype.kind not in "biuf":
-            try:
-                y = y.astype(np.float64) if y.dtype.kind == "O" else None
-            except (TypeError, ValueError):
-                y = None
-            if y is None:
-                raise ValueError(f"y{suffix} is not numeric.")
-        single_output, y = y.ndim == 1, np.array(y.reshape(len(y), -1), dtype=np.float64)
-        if not suffix:
-            self._single_output = single_output
-        if reset:
-            self._dtype, self.n_outputs_ = X.dtype.name, y.shape[1]
-        elif y.shape[1] != self.n_outputs_:
-            raise ValueError(
-                f"y{suffix} has {y.shape[1]} outputs; the model was fitted with {self.n_outputs_}."
-            )
-        if np.abs(y).max() > np.finfo(self._dtype).max:
-            raise ValueError(f"y{suffix} has values beyond {self._dtype}, the dtype of X.")
-        if sample_weight is None:
-            return Data(Rows(X), y, None)
-        weight = checked_weights(sample_weight, len(y), f"sample_weight{suffix}")
-        data = Data(Rows(X), y, weight)
-        return data if weight.all() else data.take(np.flatnonzero(weight))
-
-    def _checked_held_out(self, X, y):
-        """The same checks as of X and y, with the names of X_val and y_val in what is raised."""
-        x = check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X_val")
-        if x.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X_val has {x.shape[1]} features, not {self.n_features_in_} features."
-            )
-        validate_data(self, X, reset=False, skip_check_array=True)  # the names of the features
-        y = check_array(y, dtype=None, ensure_2d=False, input_name="y_val")
-        if len(y) != x.shape[0]:
-            raise ValueError(f"X_val has {x.shape[0]} rows, y_val has {len(y)}.")
-        return x, y
-
     # ---- the steps of a fit --------------------------------------------------------------
 
-    def _prepare(self, X, y, sample_weight, warm, validation=None):
-        """Objective, starting point and, with early stopping, objective of the rows held out.
+    def _check_parameters(self) -> None:
+        self._validate_params()
+        check_together(self)
 
-        A cold start fixes the architecture and the standard units; a warm one checks them.
-        """
-        if not warm:
-            self._forget()
-        data = self._checked_data(X, y, sample_weight, reset=not warm)
-        theta0 = self._check_architecture() if warm else self._draw_network()
-        held_out = None
-        if validation:
-            held_out = self._checked_data(*validation, reset=False, suffix="_val")
-        elif self.early_stopping and self.n_members == 1:
-            data, held_out = self._split(data)
-        if not warm:
-            self._fit_scalers(data, theta0)
-        if self.early_stopping and held_out is None:
-            return partial(self._fold, data), theta0, None
-        objective = self._objective(data, 0.0 if self._by_evidence() else self.alpha)
-        if held_out is not None:
-            held_out = self._objective(held_out, alpha=0.0)
-        return objective, theta0, held_out
+    def _earlier(self) -> tuple[Setup, Fit] | None:
+        """The fit to continue."""
+        return (Setup.of(self), Fit.of(self)) if hasattr(self, "theta_") else None
 
-    def _draw_network(self) -> NDArray:
-        """Fix the architecture and draw θ_0 and the seed of all else that is random."""
-        hidden = hidden_sizes(self.hidden_layer_sizes)
-        self._sizes = (self.n_features_in_, *hidden, self.n_outputs_)
-        self.n_layers_ = len(self._sizes)
-        self.out_activation_ = self.output_activation
-        random_state = check_random_state(self.random_state)
-        theta0 = self._start(random_state)
-        self._seed = int(random_state.randint(np.iinfo(np.int32).max))
-        return theta0
+    def _checked_data(self, X, y, sample_weight, earlier: tuple[Setup, Fit] | None) -> Data:
+        """Validated rows. A cold fit forgets the one before, and takes note of the features."""
+        if earlier is None:
+            self._set(attributes([]))
+        expected = None if earlier is None else earlier[0].expected
+        return training_data(self, X, y, sample_weight, expected)
 
-    def _start(self, random_state) -> NDArray:
-        spread = EVIDENCE_SPREAD if self._by_evidence() else None
-        return Layout(self._sizes).initial_theta(random_state, self._dtype, spread)
+    def _folds(self, data, watched, earlier) -> Callable[[int], Fold]:
+        """What each member learns; the architecture and the units become attributes."""
+        setup, fold_of = folds(self, data, watched, earlier)
+        self._set(setup.attributes())
+        return fold_of
 
-    def _check_architecture(self) -> NDArray:
-        """The present θ, if the parameters still describe its network."""
-        asked = {
-            "hidden_layer_sizes": hidden_sizes(self.hidden_layer_sizes),
-            "output_activation": self.output_activation,
-            "standardize": self.standardize,
-        }
-        fitted = {
-            "hidden_layer_sizes": self._sizes[1:-1],
-            "output_activation": self.out_activation_,
-            "standardize": self.x_scaler_ is not None,
-        }
-        for name, value in asked.items():
-            if value != fitted[name]:
-                raise ValueError(
-                    f"{name}={value!r}, but the model to continue from was fitted with "
-                    f"{name}={fitted[name]!r}. Set it back, or start afresh from a clone."
-                )
-        return self.theta_
+    def _adopt(self, fits: Sequence[Fit]) -> None:
+        """Become the estimator of these fits."""
+        warn_of(fits)
+        self._set(attributes(fits, Setup.of(self)))
 
-    def _fold(self, data: Data, seed: int) -> tuple[MLPObjective, MLPObjective]:
-        """What a member of a committee learns, and what it holds out for early stopping."""
-        train, held_out = self._split(data, seed)
-        return self._objective(train, self.alpha), self._objective(held_out, alpha=0.0)
-
-    def _split(self, data: Data, seed: int | None = None) -> tuple[Data, Data]:
-        """Hold out a part of the rows for early stopping."""
-        if data.n_samples < 2:
-            raise ValueError(
-                "early_stopping=True needs rows to train on and rows to hold out; "
-                f"n_samples={data.n_samples}."
-            )
-        train, held_out = train_test_split(
-            np.arange(data.n_samples),
-            test_size=self.validation_fraction,
-            random_state=self._seed if seed is None else seed,
-        )
-        return data.take(np.sort(train)), data.take(np.sort(held_out))
-
-    def _fit_scalers(self, data: Data, theta0: NDArray) -> None:
-        """Fix the standard units, and silence what is constant."""
-        self.x_scaler_ = self.y_scaler_ = None
-        if not self.standardize:
-            if self.output_activation == "sigmoid" and not 0 <= data.y.min() <= data.y.max() <= 1:
-                raise ValueError(
-                    "output_activation='sigmoid' with standardize=False needs targets in [0, 1]; "
-                    f"y goes from {data.y.min():g} to {data.y.max():g}. Set standardize=True."
-                )
-            return
-        targets = Rows(data.y)
-        self.x_scaler_ = fit_scaler(data.rows, data.weight)
-        if self.output_activation == "sigmoid":
-            self.y_scaler_ = fit_range_scaler(targets)
-        else:
-            self.y_scaler_ = fit_scaler(targets, data.weight)
-        # A weight that starts at zero and has no gradient stays zero: so a constant target is
-        # predicted exactly, and a feature that was constant has no effect later.
-        (A_first, _), *_, (A_last, b_last) = 2 * Layout(self._sizes).views(theta0)
-        A_first[self.x_scaler_.var_ == 0] = 0
-        constant = (data.y == data.y[0]).all(axis=0)
-        A_last[:, constant], b_last[constant] = 0, 0
-
-    def _objective(self, data: Data, alpha: float) -> MLPObjective:
-        rows = Rows(data.rows.X, index=data.rows.index, scaler=self.x_scaler_, dtype=self._dtype)
-        y = data.y
-        if self.y_scaler_ is not None:
-            with np.errstate(over="ignore"):  # then `MLPObjective` refuses y
-                y -= self.y_scaler_.mean_
-                y /= self.y_scaler_.scale_
-        return MLPObjective(
-            rows.in_memory(),
-            y[:, 0] if self._single_output else y,
-            hidden_layer_sizes=self._sizes[1:-1],
-            output_activation=self.out_activation_,
-            alpha=alpha,
-            sample_weight=data.weight,
-        )
-
-    def _solve_members(self, objective, theta0, held_out) -> None:
-        """Fit a committee, side by side, and keep what its members found."""
-        members = [copy.copy(self) for _ in range(self.n_members)]
-        seeds = np.random.RandomState(self._seed).randint(np.iinfo(np.int32).max, size=len(members))
-
-        def solve(j: int) -> None:
-            member, start = members[j], theta0
-            if j > 0:
-                member._seed = int(seeds[j])
-                start = self._start(member._seed)
-                start[theta0 == 0] = 0  # what is constant
-            own = objective(member._seed) if held_out is None and self.early_stopping else None
-            of_member = own or (objective, held_out)
-            member._solve(of_member[0], start, of_member[1], label=f"Member {j + 1}, ")
-
-        with single_threaded_blas():
-            run(solve, len(members))
-        for name, value in gathered([vars(member) for member in members]).items():
-            setattr(self, name, value)
-
-    def _solve(
-        self, objective, theta0, held_out, report=None, *, one_epoch: bool = False, label: str = ""
-    ) -> None:
-        """Run the solver, which may ``report`` its iterations, and keep what it found."""
-        if callable(self.solver):
-            result = self.solver(objective, theta0.copy())
-            if not getattr(result, "success", True):
-                message = getattr(result, "message", "")
-                warnings.warn(f"solver: {message}", ConvergenceWarning, stacklevel=3)
-            self._keep(result, objective)
-            self._keep_posterior(None, objective)
-            return
-        minimizer, names = SOLVERS["evidence" if self._by_evidence() else self.solver]
-        options = {name: getattr(self, name) for name in names}
-        if one_epoch:
-            options["max_iter"] = 1
-        if held_out is not None:
-            options["validation_loss"] = held_out.loss
-        if self._by_evidence():
-            resumed = False
-            options |= self._evidence_options(objective)
-        elif self.solver in ("lbfgs", "lm"):
-            resumed = self._is_continued(objective)
-            if held_out is None:
-                options["min_decay"] = self._decay_of_noise(objective)
-            if resumed:
-                options["loss_curve"] = self.loss_curve_
-        else:
-            state = getattr(self, "_solver_state", None)
-            resumed = state is not None and state["solver"] == self.solver
-            options |= {"random_state": self._seed, "state": state if resumed else None}
-        callbacks = [partial(_print, label)] if self.verbose else []
-        if report is not None:
-            callbacks.append(report)
-        if callbacks:
-            options["callback"] = _each(callbacks, n_before=self.n_iter_ if resumed else 0)
-        result = minimizer(objective, theta0, **options)
-        whole = one_epoch or label  # a pass is made whole or not at all, a committee too
-        if result.status == INTERRUPTED and (whole or not np.isfinite(result.fun)):
-            raise KeyboardInterrupt
-        if not np.isfinite(result.fun):
-            raise ValueError(
-                "The loss is not finite even where the fit starts: "
-                f"{objective.explain_overflow(theta0)}"
-            )
-        # Before anything is kept: where warnings are errors, this one undoes the fit.
-        as_asked = result.status == CALLBACK or (one_epoch and result.status == LIMIT)
-        if not result.success and not as_asked:
-            remedy = " Raise it, or tol." if result.status == LIMIT else ""
-            warnings.warn(result.message + remedy, ConvergenceWarning, stacklevel=3)
-        self._keep(result, objective, held_out, resumed)
-        self._keep_posterior(result, objective, automatic=not one_epoch)
-
-    def _evidence_options(self, objective: MLPObjective) -> dict:
-        """What `minimize_evidence` is to know of the network and of the data."""
-        require_dense(objective.n_params)
-        return {
-            "groups": [np.concatenate(weight_groups(objective.layout))],
-            "weight": objective.total_weight,
-            "n_observations": objective.total_weight * self.n_outputs_,
-            "noise": 2 * objective.loss_of_mean() / self.n_outputs_,
-            "stop_at_noise": self.tol >= DEFAULT_TOL,
-        }
-
-    def _is_continued(self, objective: MLPObjective) -> bool:
-        """Whether a warm start goes on with the same problem, to the last bit."""
-        curve = getattr(self, "loss_curve_", None)
-        return bool(curve) and objective.loss(self.theta_) == curve[-1]
-
-    def _decay_of_noise(self, objective: MLPObjective) -> float:
-        """The decay of ln(loss) an iteration below which L-BFGS is taken to fit noise."""
-        if self.tol < DEFAULT_TOL:
-            return 0.0
-        n_observations = max(objective.n_samples, objective.total_weight) * self.n_outputs_
-        return 2 * LOG_LIKELIHOOD_PER_ITERATION / n_observations
-
-    def _keep(self, result, objective: MLPObjective, held_out=None, resumed=False) -> None:
-        """Set the fitted attributes; of the result of a callable solver only x is required."""
-        built_in = not callable(self.solver)
-        if not hasattr(result, "x"):
-            raise TypeError(f"solver returned {result!r}, which has no attribute x.")
-        theta = checked_theta(result.x, objective.layout, objective.dtype)
-        n_iter = getattr(result, "nit", None)
-        n_visited = (n_iter or 0) * objective.n_samples
-        curve, validation_curve, earlier_scores = [], [], []
-        if resumed:
-            n_iter, n_visited = self.n_iter_ + n_iter, self.t_ + n_visited
-            curve = list(self.loss_curve_)  # new lists: the old ones stay, if this is undone
-            validation_curve = list(self.validation_loss_curve_ or [])
-            earlier_scores = list(self.validation_scores_ or [])
-        scores = []
-        if held_out is not None:
-            baseline = held_out.loss_of_mean()
-            scores = [r_squared(loss, baseline) for loss in result.validation_loss_curve]
-        curve.extend(getattr(result, "loss_curve", None) or [])
-        self.theta_ = theta if built_in else theta.copy()
-        self.loss_ = result.fun if built_in else objective.loss(theta)
-        self.n_iter_, self.t_, self.loss_curve_ = n_iter, n_visited, curve
-        self.n_fev_ = getattr(result, "nfev", None)
-        self.message_ = str(getattr(result, "message", ""))
-        self.best_loss_ = self.validation_loss_curve_ = None
-        self.validation_scores_ = self.best_validation_score_ = None
-        if held_out is None:
-            self.best_loss_ = min(curve, default=self.loss_)
-        else:
-            validation_curve.extend(result.validation_loss_curve)
-            earlier_scores.extend(scores)
-            self.validation_loss_curve_, self.validation_scores_ = validation_curve, earlier_scores
-            self.best_validation_score_ = max(earlier_scores, default=None)
-        vars(self).pop("_prepared", None)
-        self._solver_state = None
-        if built_in and getattr(result, "state", None) is not None:
-            self._solver_state = {"solver": self.solver, **result.state}
-
-    def _keep_posterior(self, result, objective: MLPObjective, automatic: bool = True) -> None:
-        """Set what `predict` needs for its error bars, if it is at hand or soon computed."""
-        for name in (*POSTERIOR_ATTRIBUTES, "alpha_"):
-            vars(self).pop(name, None)
-        if self._by_evidence():
-            self.alpha_ = float(result.alpha[0])
-            found = result.evidence
-        elif automatic and affordable(objective):
-            found = laplace(objective, self.theta_, objective.alpha)
-        else:
-            return
-        if found is not None:
-            self._set_posterior(found)
-
-    def _set_posterior(self, found: Evidence) -> None:
-        self._factor, self._noise = found.factor, found.noise
-        self.effective_n_parameters_ = found.n_effective
-        self.log_evidence_ = found.log_evidence
-        scale = np.ones(self.n_outputs_) if self.y_scaler_ is None else self.y_scaler_.scale_
-        with np.errstate(over="ignore", under="ignore"):
-            variance = (np.sqrt(found.noise) * scale) ** 2
-        self.noise_variance_ = float(variance[0]) if self._single_output else variance
+    def _set(self, values: dict[str, Any]) -> None:
+        """Set attributes, and remove those that are `MISSING`."""
+        for name, value in values.items():
+            if value is MISSING:
+                vars(self).pop(name, None)
+            else:
+                setattr(self, name, value)
 
     # ---- attributes as a whole -----------------------------------------------------------
-
-    def _fitted_names(self) -> list[str]:
-        return [
-            name
-            for name in vars(self)
-            if name in PRIVATE_ATTRIBUTES or (name.endswith("_") and not name.startswith("_"))
-        ]
-
-    def _forget(self) -> None:
-        """Become unfitted."""
-        for name in self._fitted_names():
-            delattr(self, name)
 
     def __getstate__(self):
         return super().__getstate__() | {"_skprop_version": _version()}
@@ -1187,45 +708,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             raise
 
 
-def _without_objects(y):
-    """Numbers that came as objects as float64, so that what is wrong with them is said of y."""
-    if isinstance(y, list | np.ndarray):
-        try:
-            array = np.asarray(y)
-            return array.astype(np.float64) if array.dtype == object else y
-        except (TypeError, ValueError):
-            pass  # the checks to come say why
-    return y
-
-
 def _version() -> str:
     from . import __version__
 
     return __version__
-
-
-def r_squared(loss: float, baseline: float) -> float:
-    """1 − loss/baseline; where the baseline is already exact, 1 for an exact loss, else 0."""
-    return 1 - loss / baseline if baseline > 0 else float(loss == 0)
-
-
-def _each(callbacks, n_before: int):
-    """One callback for several, which counts iterations from ``n_before``."""
-
-    def each_iteration(iteration: OptimizeResult) -> None:
-        iteration.nit += n_before
-        for callback in callbacks:
-            callback(iteration)
-
-    return each_iteration
-
-
-def _print(label: str, iteration: OptimizeResult) -> None:
-    line = f"{label}Iteration {iteration.nit}, loss = {iteration.fun:.8g}"
-    if "log_evidence" in iteration:
-        line += f", noise = {math.sqrt(iteration.noise_variance):.4g}"
-        line += f", gamma = {iteration.n_effective:.1f}"
-        line += f", log evidence = {iteration.log_evidence:.2f}"
-    if "validation_loss" in iteration:
-        line += f", validation loss = {iteration.validation_loss:.8g}"
-    print(line)

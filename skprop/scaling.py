@@ -1,4 +1,6 @@
-"""Standard units: the scalers of features and targets, fitted block by block."""
+"""Standard units: the scalers of features and targets, fitted block by block, and the way back."""
+
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,6 +9,97 @@ from sklearn.utils.sparsefuncs import min_max_axis
 
 from .blocks import MAX_ROWS, split
 from .rows import Rows
+from .threads import ignoring_overflow
+
+__all__ = ["StandardUnits", "fit_range_scaler", "fit_scaler"]
+
+
+class StandardUnits(NamedTuple):
+    """The units in which the network works: raw targets y are ``y * scale + mean`` of its own.
+
+    Attributes
+    ----------
+    x, y : StandardScaler or None
+        Of features and of targets; None where they are taken as they are.
+    dtype : dtype
+        The precision of the arithmetic and of what is returned in raw units.
+    single_output : bool
+        Whether raw targets are of shape (n,), not (n, n_outputs).
+    """
+
+    x: StandardScaler | None
+    y: StandardScaler | None
+    dtype: str
+    single_output: bool
+
+    @classmethod
+    def fitted(cls, data, output_activation: str) -> Self:
+        """Fit the scalers to a `Data`: to mean 0 and variance 1, the targets of a sigmoid output to
+        the range [0.1, 0.9]."""
+        x, targets = fit_scaler(data.rows, data.weight), Rows(data.y)
+        if output_activation == "sigmoid":
+            y = fit_range_scaler(targets)
+        else:
+            y = fit_scaler(targets, data.weight)
+        return cls(x, y, data.rows.dtype.name, data.single_output)
+
+    @property
+    def mean(self) -> NDArray:
+        """What is added to targets on the way back, of shape (n_outputs,) or (1,)."""
+        return np.zeros(1) if self.y is None else self.y.mean_
+
+    @property
+    def scale(self) -> NDArray:
+        """What targets are multiplied by on the way back, of shape (n_outputs,) or (1,)."""
+        return np.ones(1) if self.y is None else self.y.scale_
+
+    def rows(self, X, index: NDArray | None = None) -> Rows:
+        """Raw rows, to be read in standard units."""
+        return Rows(X, index=index, scaler=self.x, dtype=self.dtype)
+
+    @ignoring_overflow()
+    def targets(self, y: NDArray) -> NDArray:
+        """Raw targets of shape (n, n_outputs) in standard units, in the shape given to `fit`."""
+        y = y - self.mean
+        y /= self.scale
+        return y[:, 0] if self.single_output else y
+
+    @ignoring_overflow()
+    def raw(self, f: NDArray) -> NDArray:
+        """Predictions of shape (n, n_outputs)."""
+        return self._shaped(f if self.y is None else f * self.scale + self.mean)
+
+    @ignoring_overflow()
+    def raw_deviation(self, deviation: NDArray) -> NDArray:
+        """Standard deviations of shape (n, n_outputs)."""
+        return self._shaped(deviation * self.scale)
+
+    @ignoring_overflow()
+    def raw_gradient(self, gradient: NDArray) -> NDArray:
+        """Derivatives of shape (n, n_outputs, n_features) of f_K by raw features."""
+        return self._shaped(gradient * self.scale[:, None])
+
+    def raw_variance(self, variance: float) -> NDArray:
+        """A variance that is one for all outputs in standard units, of shape (n_outputs,)."""
+        with np.errstate(over="ignore", under="ignore"):
+            return (np.sqrt(variance) * self.scale) ** 2
+
+    def _shaped(self, values: NDArray) -> NDArray:
+        values = values.astype(self.dtype, copy=False)
+        return values[:, 0] if self.single_output else values
+
+
+def zero_what_is_constant(units: StandardUnits, y: NDArray, layers: list) -> None:
+    """Zero the weights of constant features and of constant targets in a starting point.
+
+    A weight that starts at zero and has no gradient stays zero: so a constant target is predicted
+    exactly, and a feature that was constant in training has no effect later.
+    """
+    (A_first, _), *_ = layers
+    A_last, b_last = layers[-1]
+    A_first[units.x.var_ == 0] = 0
+    constant = (y == y[0]).all(axis=0)
+    A_last[:, constant], b_last[constant] = 0, 0
 
 
 def fit_scaler(rows: Rows, weights: NDArray | None) -> StandardScaler:

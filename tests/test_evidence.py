@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import BayesianRidge
 from threadpoolctl import threadpool_limits
 
-from skprop import MLPObjective, MLPSigmoidRegressor, regressor
+from skprop import MLPObjective, MLPSigmoidRegressor, fitting
 from skprop.evidence import alphas, evidence, noise_variance
 from skprop.network import Network
 from skprop.posterior import affordable, laplace, model_variance, weight_groups
@@ -495,7 +495,7 @@ def test_a_committee_is_made_whole_or_not_at_all(monkeypatch):
         result.status = INTERRUPTED
         return result
 
-    monkeypatch.setitem(regressor.SOLVERS, "evidence", (interrupted, ()))
+    monkeypatch.setitem(fitting.SOLVERS, "evidence", (interrupted, ("tol",)))
     with pytest.raises(KeyboardInterrupt):
         committee.fit(X, Y)
     np.testing.assert_array_equal(committee.theta_, theta)

@@ -1,0 +1,162 @@
+"""Validated rows: features, targets and weights, as scikit-learn checks them."""
+
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import issparse
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
+
+from .objective import FLOATS, checked_weights
+from .rows import Rows
+from .threads import ignoring_overflow
+
+__all__ = ["Data", "Expected", "checked_features", "held_out_data", "training_data"]
+
+
+class Expected(NamedTuple):
+    """What an earlier fit fixed."""
+
+    n_outputs: int
+    dtype: str
+
+
+class Data(NamedTuple):
+    """Validated rows; nothing is ever changed in place.
+
+    Attributes
+    ----------
+    rows : Rows
+        Raw features.
+    y : ndarray of shape (n_samples, n_outputs)
+        Raw targets, in float64.
+    weight : ndarray of shape (n_samples,) or None
+    single_output : bool
+        Whether y was given as a vector.
+    """
+
+    rows: Rows
+    y: NDArray
+    weight: NDArray | None
+    single_output: bool
+
+    def take(self, index: NDArray) -> Self:
+        """Some of the rows."""
+        weight = None if self.weight is None else self.weight[index]
+        return self._replace(rows=self.rows.take(index), y=self.y[index], weight=weight)
+
+    @property
+    def expected(self) -> Expected:
+        """What a fit to these rows fixes."""
+        return Expected(self.y.shape[1], self.rows.dtype.name)
+
+    def split(self, fraction: float, seed: int) -> tuple[Self, Self]:
+        """Rows to train on, and a random share of them to hold out for early stopping."""
+        n = len(self.y)
+        if n < 2:
+            raise ValueError(
+                f"early_stopping=True needs rows to train on and rows to hold out; n_samples={n}."
+            )
+        train, held_out = train_test_split(np.arange(n), test_size=fraction, random_state=seed)
+        return self.take(np.sort(train)), self.take(np.sort(held_out))
+
+
+class Names(NamedTuple):
+    """What messages call the arrays."""
+
+    X: str
+    y: str
+    weight: str
+
+
+TRAINING = Names("X", "y", "sample_weight")
+HELD_OUT = Names("X_val", "y_val", "sample_weight_val")
+
+
+@ignoring_overflow()
+def training_data(estimator, X, y, sample_weight, expected: Expected | None = None) -> Data:
+    """Validate what `fit` is given. Without expectations the estimator takes note of the features,
+    with them it compares."""
+    y = checked_type(y, TRAINING)
+    X, y = validate_data(
+        estimator,
+        X,
+        y,
+        reset=expected is None,
+        accept_sparse="csr",
+        dtype=FLOATS,
+        multi_output=True,
+    )
+    return data_of(X, y, sample_weight, TRAINING, expected)
+
+
+@ignoring_overflow()
+def held_out_data(estimator, X, y, sample_weight, expected: Expected) -> Data:
+    """Validate rows held out, with the features of an estimator that took note of them."""
+    y = checked_type(y, HELD_OUT)
+    x = check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X_val")
+    if x.shape[1] != estimator.n_features_in_:
+        raise ValueError(
+            f"X_val has {x.shape[1]} features, not {estimator.n_features_in_} features."
+        )
+    validate_data(estimator, X, reset=False, skip_check_array=True)  # the names of the features
+    y = check_array(y, dtype=None, ensure_2d=False, input_name="y_val")
+    if len(y) != x.shape[0]:
+        raise ValueError(f"X_val has {x.shape[0]} rows, y_val has {len(y)}.")
+    return data_of(x, y, sample_weight, HELD_OUT, expected)
+
+
+def checked_type(y, names: Names):
+    """Refuse a sparse y, and turn numbers that came as objects into float64, so that what is wrong
+    with them is said of y."""
+    if issparse(y):
+        raise TypeError(f"{names.y} is sparse; only X may be. Use {names.y}.toarray().")
+    if isinstance(y, list | np.ndarray):
+        try:
+            array = np.asarray(y)
+            return array.astype(np.float64) if array.dtype == object else y
+        except (TypeError, ValueError):
+            pass  # the checks to come say why
+    return y
+
+
+def data_of(X, y, sample_weight, names: Names, expected: Expected | None) -> Data:
+    """Rows with numeric targets as expected, without those of zero weight."""
+    if y.dtype.kind not in "biuf":
+        try:
+            y = y.astype(np.float64) if y.dtype.kind == "O" else None
+        except (TypeError, ValueError):
+            y = None
+        if y is None:
+            raise ValueError(f"{names.y} is not numeric.")
+    data = Data(Rows(X), np.array(y.reshape(len(y), -1), dtype=np.float64), None, y.ndim == 1)
+    n_outputs, dtype = expected or data.expected
+    if data.y.shape[1] != n_outputs:
+        raise ValueError(
+            f"{names.y} has {data.y.shape[1]} outputs; the model was fitted with {n_outputs}."
+        )
+    if np.abs(data.y).max() > np.finfo(dtype).max:
+        raise ValueError(f"{names.y} has values beyond {dtype}, the dtype of X.")
+    if sample_weight is None:
+        return data
+    data = data._replace(weight=checked_weights(sample_weight, len(y), names.weight))
+    return data if data.weight.all() else data.take(np.flatnonzero(data.weight))
+
+
+@ignoring_overflow()
+def checked_features(estimator, X):
+    """X of a prediction: an array or a CSR matrix with the features of the fit."""
+    # For a single row `validate_data` takes longer than all the rest of `predict`.
+    if (
+        type(X) is np.ndarray
+        and X.dtype in FLOATS
+        and X.ndim == 2
+        and X.shape[1] == estimator.n_features_in_
+        and 0 < X.size <= 4096
+        and not hasattr(estimator, "feature_names_in_")
+        and bool(np.isfinite(X).all())
+    ):
+        return X
+    return validate_data(estimator, X, accept_sparse="csr", dtype=FLOATS, reset=False)

@@ -1,0 +1,189 @@
+"""What each member of a committee learns, and from where: rows in standard units, and θ_0."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+
+from .data import Data, Expected
+from .layout import Layout, hidden_sizes
+from .objective import MLPObjective
+from .parameters import by_evidence, check_unchanged
+from .scaling import StandardUnits, zero_what_is_constant
+
+__all__ = ["MISSING", "Fold", "Setup", "folds", "objective_of"]
+
+# Under alpha="evidence" hidden units start with inputs of this standard deviation: with much
+# smaller ones the network is linear, and the strong penalty of a linear fit then keeps it so.
+EVIDENCE_SPREAD = 1.0
+
+MISSING = object()  # the value of an attribute that an estimator does not have
+
+
+class Setup(NamedTuple):
+    """What a cold fit fixes and a warm one keeps: architecture, units, features and seed."""
+
+    sizes: tuple[int, ...]
+    output_activation: str
+    dtype: str
+    single_output: bool
+    seed: int = 0
+    x_scaler: StandardScaler | None = None
+    y_scaler: StandardScaler | None = None
+    feature_names: NDArray | None = None
+
+    @classmethod
+    def of(cls, estimator) -> Self:
+        """That of a fitted estimator."""
+        return cls(*(getattr(estimator, name, None) for name in STORED))
+
+    def attributes(self) -> dict[str, Any]:
+        """The attributes of an estimator that it is stored in."""
+        sizes = self.sizes
+        counts = {"n_features_in_": sizes[0], "n_outputs_": sizes[-1], "n_layers_": len(sizes)}
+        stored = dict(zip(STORED, self, strict=True))
+        if self.feature_names is None:
+            stored["feature_names_in_"] = MISSING
+        return counts | stored
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.sizes)
+
+    @property
+    def units(self) -> StandardUnits:
+        return StandardUnits(self.x_scaler, self.y_scaler, self.dtype, self.single_output)
+
+    @property
+    def expected(self) -> Expected:
+        return Expected(self.sizes[-1], self.dtype)
+
+
+STORED = (  # the attributes of the fields of `Setup`
+    "_sizes", "out_activation_", "_dtype", "_single_output", "_seed", "x_scaler_", "y_scaler_",
+    "feature_names_in_",
+)  # fmt: skip
+
+
+class Fold(NamedTuple):
+    """What one member learns, and from where.
+
+    Attributes
+    ----------
+    objective : MLPObjective
+    watched : MLPObjective or None
+        Of the rows held out for early stopping.
+    theta0 : ndarray of shape (P,)
+    seed : int
+        Of all that is random after θ_0 was drawn.
+    earlier : Fit or None
+        The fit to continue.
+    """
+
+    objective: MLPObjective
+    watched: MLPObjective | None
+    theta0: NDArray
+    seed: int
+    earlier: Any = None
+
+
+def objective_of(data: Data, setup: Setup, alpha) -> MLPObjective:
+    """The loss of these rows, in standard units."""
+    return MLPObjective(
+        setup.units.rows(data.rows.X, data.rows.index).in_memory(),
+        setup.units.targets(data.y),
+        hidden_layer_sizes=setup.sizes[1:-1],
+        output_activation=setup.output_activation,
+        alpha=alpha,
+        sample_weight=data.weight,
+    )
+
+
+def folds(
+    parameters, data: Data, watched: Data | None, earlier: tuple | None
+) -> tuple[Setup, Callable[[int], Fold]]:
+    """The setup of a fit, and the fold of member j as a function of j.
+
+    Parameters
+    ----------
+    parameters : MLPSigmoidRegressor
+        Its parameters are read.
+    data, watched : Data
+        Rows to train on, and rows to watch with early stopping; if None, a part of the former.
+    earlier : tuple of Setup and Fit, or None
+        A fit to continue. Without one the architecture is that of the parameters, and the units are
+        those of the rows to train on; of all rows, where members hold out rows of their own.
+    """
+    if earlier is None:
+        setup, theta0 = new_setup(parameters, data)
+    else:
+        setup, theta0 = earlier[0]._replace(single_output=data.single_output), earlier[1].theta
+        check_unchanged(
+            parameters,
+            hidden_layer_sizes=setup.sizes[1:-1],
+            output_activation=setup.output_activation,
+            standardize=setup.x_scaler is not None,
+        )
+    fraction = parameters.validation_fraction
+    holds_out = parameters.early_stopping and watched is None
+    if holds_out and parameters.n_members == 1:
+        holds_out, (data, watched) = False, data.split(fraction, setup.seed)
+    if earlier is None:
+        setup = with_units(setup, parameters, data, theta0)
+    alpha = 0.0 if by_evidence(parameters) else parameters.alpha
+
+    def objectives(train: Data, held_out: Data | None) -> tuple:
+        held_out = None if held_out is None else objective_of(held_out, setup, alpha=0.0)
+        return objective_of(train, setup, alpha), held_out
+
+    shared = None if holds_out else objectives(data, watched)
+    draw = np.random.RandomState(setup.seed).randint
+    seeds = [setup.seed, *draw(np.iinfo(np.int32).max, size=parameters.n_members)[1:]]
+
+    def fold_of(j: int) -> Fold:
+        seed, start = int(seeds[j]), theta0
+        if j > 0:
+            start = drawn(setup, parameters, seed)
+            start[theta0 == 0] = 0  # the weights of what is constant
+        own = shared or objectives(*data.split(fraction, seed))
+        return Fold(*own, start, seed, earlier and earlier[1])
+
+    return setup, fold_of
+
+
+def new_setup(parameters, data: Data) -> tuple[Setup, NDArray]:
+    """The architecture that the parameters ask for, without units, and θ_0."""
+    hidden = hidden_sizes(parameters.hidden_layer_sizes)
+    setup = Setup(
+        (data.rows.shape[1], *hidden, data.y.shape[1]),
+        parameters.output_activation,
+        data.rows.dtype.name,
+        data.single_output,
+        feature_names=getattr(parameters, "feature_names_in_", None),
+    )
+    random_state = check_random_state(parameters.random_state)
+    theta0 = drawn(setup, parameters, random_state)
+    return setup._replace(seed=int(random_state.randint(np.iinfo(np.int32).max))), theta0
+
+
+def drawn(setup: Setup, parameters, random_state) -> NDArray:
+    """A random θ_0."""
+    spread = EVIDENCE_SPREAD if by_evidence(parameters) else None
+    return setup.layout.initial_theta(random_state, setup.dtype, spread)
+
+
+def with_units(setup: Setup, parameters, data: Data, theta0: NDArray) -> Setup:
+    """Fit the scalers, and zero the weights of what is constant in θ_0."""
+    if parameters.standardize:
+        units = StandardUnits.fitted(data, setup.output_activation)
+        zero_what_is_constant(units, data.y, setup.layout.views(theta0))
+        return setup._replace(x_scaler=units.x, y_scaler=units.y)
+    if setup.output_activation == "sigmoid" and not 0 <= data.y.min() <= data.y.max() <= 1:
+        raise ValueError(
+            "output_activation='sigmoid' with standardize=False needs targets in [0, 1]; "
+            f"y goes from {data.y.min():g} to {data.y.max():g}. Set standardize=True."
+        )
+    return setup
