@@ -377,6 +377,7 @@ class MLPObjective:
             Jt[penalised, np.arange(n_rows * d_K, N)] = np.sqrt(self._penalty[penalised])
         return Jt.T
 
+    @guarded()
     def gauss_newton(self, theta: ArrayLike, rows=None) -> NDArray:
         """JᵀJ, the Gauss–Newton matrix, summed block by block: J is not formed.
 

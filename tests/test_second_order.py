@@ -250,6 +250,22 @@ def test_saturated_units_give_finite_numbers_and_no_warning(problem, dtype, scal
     assert np.isfinite(objective.input_gradient(theta, problem.X)).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_products_that_overflow_are_not_finite_and_warn_of_nothing(problem, dtype):
+    objective = problem.objective(dtype)
+    v = np.full(len(problem.theta), np.finfo(dtype).max)
+    assert not np.isfinite(objective.hessp(problem.theta, v)).all()
+    penalised = problem.objective(dtype, alpha=1e6)  # of which only the penalty overflows
+    assert not np.isfinite(penalised.hessp(problem.theta, 1e-4 * v)).all()
+
+
+@pytest.mark.parametrize("name", ["hessian", "gauss_newton"])
+def test_a_matrix_beyond_the_range_of_float32_is_infinite_and_warns_of_nothing(name):
+    problem = make_problem(1, 1, "identity")
+    objective = problem.objective(np.float32, alpha=1e42)
+    assert np.isinf(getattr(objective, name)(problem.theta)).any()
+
+
 def test_inputs_stay_unchanged_and_results_are_fresh(problem):
     theta, v = problem.theta.copy(), direction(problem)
     theta.flags.writeable = v.flags.writeable = False
