@@ -87,6 +87,7 @@ def test_slow_decay_ends_the_run_and_a_run_it_ended_stays_ended():
     )
     np.testing.assert_array_equal(again.x, result.x)
     assert (again.nit, again.success, again.fun) == (0, True, result.fun)
+    assert again.message == result.message
 
 
 def test_the_validation_loss_decides_when_it_is_given():
@@ -122,10 +123,11 @@ def test_the_callback_sees_copies_and_may_stop_the_run():
     assert np.isfinite(result.x).all()
 
 
-def test_no_iterations_are_none():
+def test_no_iterations_are_none_and_say_so():
     result = minimize_lbfgs(rosenbrock, START, max_iter=0)
     np.testing.assert_array_equal(result.x, START)
     assert (result.nit, result.success, result.status) == (0, False, 1)
+    assert "max_iter=0" in result.message
 
 
 def test_a_cliff_in_the_loss_is_stepped_back_from():

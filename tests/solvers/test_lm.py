@@ -104,6 +104,25 @@ def test_without_tol_it_ends_where_the_loss_no_longer_changes():
         assert result.x.dtype == dtype
 
 
+@pytest.mark.parametrize(
+    ("constant", "slope"),
+    [(1.0, 1e-9), (0.0, 1e-170)],  # what there is to gain is beyond rounding, or underflows
+)
+def test_a_step_that_changes_nothing_ends_the_run(constant, slope):
+    class Flat(Rosenbrock):
+        def residuals(self, x):
+            return np.array([constant, slope * x[0]])
+
+        def jacobian(self, x):
+            return np.array([[0.0], [slope if constant else 1.0]])
+
+    start = np.ones(1)
+    result = minimize_lm(Flat(), start, tol=0.0, max_fun=50)
+    assert (result.success, result.status, result.nit, result.nfev) == (True, 0, 0, 2)
+    assert "no longer changes in this precision" in result.message
+    np.testing.assert_array_equal(result.x, start)
+
+
 def test_it_reaches_the_minimum_of_least_squares():
     rng = np.random.default_rng(1)
     x = rng.uniform(-1, 1, size=(80, 2))
@@ -151,6 +170,7 @@ def test_slow_decay_ends_the_run_and_a_run_it_ended_stays_ended():
     again = minimize_lm(objective, result.x, **options, loss_curve=curve)
     np.testing.assert_array_equal(again.x, result.x)
     assert (again.nit, again.success, again.fun) == (0, True, result.fun)
+    assert again.message == result.message
 
 
 def test_the_validation_loss_decides_when_it_is_given():

@@ -205,6 +205,14 @@ def test_a_stall_is_a_success_and_the_limit_is_not(minimize):
 
 
 @each_solver
+def test_no_iterations_are_none_and_say_so(minimize):
+    result = minimize(OBJECTIVE, THETA0, max_iter=0)
+    np.testing.assert_array_equal(result.x, THETA0)
+    assert (result.nit, result.success, result.status) == (0, False, 1)
+    assert "max_iter=0" in result.message
+
+
+@each_solver
 def test_the_validation_loss_decides_when_it_is_given(minimize):
     held_out = MLPObjective(X[:20], -Y[:20], hidden_layer_sizes=6)  # training makes it worse
     train = MLPObjective(X[20:], Y[20:], hidden_layer_sizes=6)
