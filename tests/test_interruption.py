@@ -258,6 +258,52 @@ def test_what_was_interrupted_goes_on_to_the_last_bit(solver, early_stopping):
         assert model.validation_scores_ == once.validation_scores_
 
 
+class Parabola:
+    """½ mean (θ − c_s)² over the rows s."""
+
+    centres = np.array([-1.0, 0.0, 1.0, 2.0])
+    n_samples = 4
+
+    def __call__(self, theta, rows=slice(None)):
+        difference = theta - self.centres[rows, None]
+        return 0.5 * float(np.mean(difference**2)), difference.mean(axis=0)
+
+    def loss(self, theta):
+        return self(theta)[0]
+
+
+@pytest.mark.parametrize(("solver", "rate", "tol"), [("sgd", 0.01, 0.45), ("adam", 0.1, 0.42)])
+@pytest.mark.parametrize("watched", [{}, {"validation_loss": Parabola().loss}])
+def test_a_run_interrupted_anywhere_stalls_at_the_epoch_of_an_undisturbed_one(
+    solver, rate, tol, watched
+):
+    def run(**options):
+        return MINIMIZE[solver](
+            Parabola(), np.array([3.0]), tol=tol, n_iter_no_change=2, batch_size=2,
+            learning_rate_init=rate, random_state=0, **watched, **options,
+        )  # fmt: skip
+
+    with InterruptAt(None) as whole:
+        once = run()
+    assert once.success
+    assert once.nit > 3  # with epochs that count as progress and epochs that do not
+    places = set()
+    for k in range(1, whole.n_lines + 1, 3):  # every third line
+        try:
+            with InterruptAt(k):
+                first = run()
+        except KeyboardInterrupt:
+            continue  # before the first evaluation, or as the result is handed out
+        if first.status != INTERRUPTED or first.nit == once.nit:
+            continue  # the last epoch was over
+        then = run(state=first.state)
+        places.add((first.nit, first.nfev))
+        assert then.success
+        assert [*first.loss_curve, *then.loss_curve] == once.loss_curve
+        np.testing.assert_array_equal(then.x, once.x)
+    assert {(1, 3), (3, 7)} <= places  # also in the middle of an epoch
+
+
 def test_a_pass_of_partial_fit_is_made_whole_or_not_at_all(monkeypatch):
     model = regressor("adam").partial_fit(X, Y)
     before, calls = Snapshot(model), 0
