@@ -22,6 +22,8 @@ from skprop.solvers import CONVERGED, INTERRUPTED, LIMIT, minimize_evidence
 X = np.random.default_rng(0).normal(size=(60, 3))
 Y = np.sin(2 * X[:, 0]) + X[:, 1] + np.random.default_rng(1).normal(scale=0.2, size=60)
 ALPHAS = (0.4, 1.3, 0.7, 2.1)
+OBJECTIVE = MLPObjective(X, Y, hidden_layer_sizes=3)
+THETA0 = OBJECTIVE.initial_theta(0)
 
 
 def curvature(problem):
@@ -83,6 +85,12 @@ def test_the_updates_are_where_the_derivative_of_the_log_evidence_vanishes(probl
     assert (up - down) / (2 * h) == pytest.approx(slope, rel=1e-6, abs=1e-6)
     best = noise_variance(squares, 100.0, found.gamma.sum())
     assert squares / best + found.gamma.sum() == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize("n_effective", [95.0, 100.0, 130.0])
+def test_the_noise_keeps_a_twentieth_of_the_observations_however_many_parameters(n_effective):
+    assert noise_variance(3.0, 100.0, n_effective) == pytest.approx(3 / (0.05 * 100))
+    assert noise_variance(3.0, 100.0, 94.0) == pytest.approx(3 / 6)  # N − γ where that is more
 
 
 def test_the_log_evidence_is_the_density_of_the_targets():
@@ -385,6 +393,32 @@ def test_the_first_member_is_the_network_fitted_alone():
     assert len(committee.loss_curve_) == committee.n_iter_
 
 
+def test_evaluations_and_visited_rows_of_a_committee_are_those_of_all_members(monkeypatch, capsys):
+    evaluations, evaluate = [], MLPObjective.__call__
+
+    def counted(self, theta, rows=None):
+        evaluations.append(len(theta))
+        return evaluate(self, theta, rows)
+
+    monkeypatch.setattr(MLPObjective, "__call__", counted)
+    committee = fit(alpha=0.5, n_members=3, verbose=True)
+    assert committee.n_fev_ == len(evaluations)
+    n_iterations = capsys.readouterr().out.count("Iteration")
+    assert committee.t_ == n_iterations * len(X) > committee.n_iter_ * len(X)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_committee_has_none_for_what_its_members_do_not_have(early_stopping):
+    committee = fit(alpha=0.5, n_members=2, early_stopping=early_stopping)
+    with_early_stopping = (
+        committee.validation_loss_curve_,
+        committee.validation_scores_,
+        committee.best_validation_score_,
+    )
+    assert [found is not None for found in with_early_stopping] == 3 * [early_stopping]
+    assert (committee.best_loss_ is None) == early_stopping
+
+
 def test_members_hold_out_rows_of_their_own():
     committee = fit(alpha=0.0, n_members=3, early_stopping=True, hidden=())
     slopes = committee.theta_[:, 0]
@@ -462,6 +496,69 @@ def test_a_limit_is_a_warning_and_a_result():
     )  # fmt: skip
     assert found.status == LIMIT
     assert found.nfev <= 4
+
+
+def by_evidence(objective, **options):
+    """`minimize_evidence` on X and Y from a fixed start, with one penalty for all weights."""
+    groups = [np.concatenate(weight_groups(objective.layout))]
+    n = len(X)
+    return minimize_evidence(
+        objective, THETA0, groups, weight=n, n_observations=n, **options
+    )  # fmt: skip
+
+
+def test_no_iterations_are_none_and_say_so():
+    found = by_evidence(OBJECTIVE, max_iter=0)
+    np.testing.assert_array_equal(found.x, THETA0)
+    assert (found.nit, found.success, found.status) == (0, False, LIMIT)
+    assert "max_iter=0" in found.message
+
+
+class Counted:
+    """An objective that remembers where it was evaluated."""
+
+    layout = OBJECTIVE.layout
+
+    def __init__(self):
+        self.losses, self.derivatives = [], []
+
+    def loss(self, theta):
+        self.losses.append(theta.tobytes())
+        return OBJECTIVE.loss(theta)
+
+    def normal_equations(self, theta):
+        self.derivatives.append(theta.tobytes())
+        return OBJECTIVE.normal_equations(theta)
+
+
+@pytest.mark.parametrize("limit", [{}, {"max_fun": 7}])
+def test_evaluations_are_counted_each_theta_once(limit):
+    objective = Counted()
+    found = by_evidence(objective, **limit)
+    assert found.nfev == len({*objective.losses, *objective.derivatives})
+    assert found.njev == len(objective.derivatives) > 1
+    assert limit or found.nfev > found.njev  # some steps were refused
+
+
+def told_and_found(**options):
+    """The σ² that the callback was told last, and that of the posterior at the end."""
+    told = []
+    found = by_evidence(
+        OBJECTIVE, callback=lambda iteration: told.append(iteration.noise_variance),
+        max_iter=5, **options,
+    )  # fmt: skip
+    assert len(set(told)) == 5
+    return told[-1], found.evidence.noise
+
+
+def test_the_posterior_has_the_noise_that_the_callback_was_told():
+    told, found = told_and_found()
+    assert found == told
+
+
+def test_the_posterior_without_known_parameters_has_the_noise_that_the_callback_was_told():
+    told, found = told_and_found(known=[len(THETA0) - 1])
+    assert found == told
 
 
 def test_an_interrupt_keeps_what_was_found_and_undoes_a_committee():
