@@ -62,4 +62,16 @@ def test_one_half_is_mapped_back_to_a_constant_target_exactly(c):
 
 def test_the_range_of_the_targets_becomes_a_tenth_to_nine_tenths():
     y = np.array([[-3.0], [1.0], [5.0]])
-    np.testing.assert_allclose(fit_range_scaler(Rows(y)).transform(y)[:, 0], [0.1, 0.5, 0.9])
+    scaler = fit_range_scaler(Rows(y))
+    np.testing.assert_allclose(scaler.transform(y)[:, 0], [0.1, 0.5, 0.9])
+    assert scaler.n_samples_seen_ == len(y)
+
+
+@pytest.mark.parametrize("c", [0.0, 3.7, -1 / 3, -1e300])
+def test_a_constant_target_leaves_the_range_of_another_one_alone(c):
+    y = np.array([[-3.0], [1.0], [5.0]])
+    alone = fit_range_scaler(Rows(y))
+    scaler = fit_range_scaler(Rows(np.column_stack([y[:, 0], np.full(3, c), y[:, 0]])))
+    for name in ("mean_", "scale_", "var_"):
+        np.testing.assert_array_equal(getattr(scaler, name)[[0, 2]], getattr(alone, name)[[0, 0]])
+    assert 0.5 * scaler.scale_[1] + scaler.mean_[1] == c
