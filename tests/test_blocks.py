@@ -101,6 +101,20 @@ def test_blas_is_held_from_any_thread():
         assert set(blas_threads()) == {2}
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_child_forked_while_blas_is_held_gets_its_threads_back():
+    with threadpool_limits(3, "blas"):
+        before = blas_threads()
+        with single_threaded_blas():
+            pid = os.fork()
+            if pid == 0:  # nothing but the exit status comes out of here
+                right = blas_threads() == before
+                os._exit(0 if right else 1)
+            _, status = os.waitpid(pid, 0)
+            assert set(blas_threads()) == {1}  # in the parent it is still held
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
 def test_the_limit_of_blas_is_the_limit_of_the_blocks():
     with threadpool_limits(1, "blas"), single_threaded_blas() as n_threads:
         assert n_threads == 1
