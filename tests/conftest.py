@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import signal
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,12 @@ import pytest
 import reference
 from hypothesis import HealthCheck, settings
 from sklearn.datasets import load_diabetes
+from threadpoolctl import threadpool_info
 
 from skprop import MLPObjective
+
+# Tests press Ctrl-C, which is ignored in what `nohup` or a script in the background has started.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Of tests that do not say themselves how many examples they want.
 settings.register_profile(
@@ -81,6 +86,11 @@ def problem(request):
 @pytest.fixture(scope="session")
 def diabetes():
     return load_diabetes(return_X_y=True)
+
+
+def blas_threads():
+    """The threads of every BLAS that is loaded (OpenMP has its own, and is no concern of ours)."""
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
 
 class Snapshot:

@@ -5,7 +5,8 @@ import time
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
+from conftest import blas_threads
+from threadpoolctl import threadpool_limits
 
 from skprop import MLPObjective, threads
 from skprop.blocks import MAX_PARTS, MAX_ROWS, MIN_ROWS, PART_WORK, RowBlocks, block_rows, split
@@ -57,10 +58,6 @@ def test_sums_are_added_part_by_part_in_order():
     assert len(rows.parts) == 4
     np.testing.assert_array_equal(total, [40.0])
     assert text == "".join(str(part[0].at) for part in rows.parts)
-
-
-def blas_threads():
-    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
 
 def test_blas_is_held_to_one_thread_and_let_go_by_the_last_to_leave():
