@@ -100,6 +100,8 @@ class RowBlocks:
 
     def sum(self, part_sums: Callable[[list[Block]], tuple]) -> list:
         """Add up what ``part_sums`` returns, numbers or arrays, over the parts."""
+        if len(self.parts) == 1:
+            return [*part_sums(self.parts[0])]
         sums: list = [()] * len(self.parts)
 
         def sum_part(k: int) -> None:
@@ -114,7 +116,4 @@ class RowBlocks:
     def fill(self, fill_part: Callable[[list[Block]], None]) -> None:
         """Call ``fill_part`` with every part, side by side, each to write its own rows."""
 
-        def task(k: int) -> None:
-            fill_part(self.parts[k])
-
-        run(task, len(self.parts))
+        run(lambda k: fill_part(self.parts[k]), len(self.parts))

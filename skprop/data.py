@@ -145,7 +145,6 @@ def data_of(X, y, sample_weight, names: Names, expected: Expected | None) -> Dat
     return data if data.weight.all() else data.take(np.flatnonzero(data.weight))
 
 
-@ignoring_overflow()
 def checked_features(estimator, X):
     """X of a prediction: an array or a CSR matrix with the features of the fit."""
     # For a single row `validate_data` takes longer than all the rest of `predict`.
@@ -159,4 +158,5 @@ def checked_features(estimator, X):
         and bool(np.isfinite(X).all())
     ):
         return X
-    return validate_data(estimator, X, accept_sparse="csr", dtype=FLOATS, reset=False)
+    with ignoring_overflow():
+        return validate_data(estimator, X, accept_sparse="csr", dtype=FLOATS, reset=False)

@@ -20,6 +20,8 @@ __all__ = ["MISSING", "Fold", "Setup", "folds", "objective_of"]
 # smaller ones the network is linear, and the strong penalty of a linear fit then keeps it so.
 EVIDENCE_SPREAD = 1.0
 
+LARGEST_SEED = np.iinfo(np.int32).max
+
 MISSING = object()  # the value of an attribute that an estimator does not have
 
 
@@ -140,12 +142,12 @@ def folds(
         return objective_of(train, setup, alpha), held_out
 
     shared = None if holds_out else objectives(data, watched)
-    draw = np.random.RandomState(setup.seed).randint
-    seeds = [setup.seed, *draw(np.iinfo(np.int32).max, size=parameters.n_members)[1:]]
 
     def fold_of(j: int) -> Fold:
-        seed, start = int(seeds[j]), theta0
+        seed, start = setup.seed, theta0
         if j > 0:
+            seeds = np.random.RandomState(seed).randint(LARGEST_SEED, size=parameters.n_members)
+            seed = int(seeds[j])
             start = drawn(setup, parameters, seed)
             start[theta0 == 0] = 0  # the weights of what is constant
         own = shared or objectives(*data.split(fraction, seed))
@@ -166,7 +168,7 @@ def new_setup(parameters, data: Data) -> tuple[Setup, NDArray]:
     )
     random_state = check_random_state(parameters.random_state)
     theta0 = drawn(setup, parameters, random_state)
-    return setup._replace(seed=int(random_state.randint(np.iinfo(np.int32).max))), theta0
+    return setup._replace(seed=int(random_state.randint(LARGEST_SEED))), theta0
 
 
 def drawn(setup: Setup, parameters, random_state) -> NDArray:

@@ -14,7 +14,7 @@ from .layout import Layout
 from .rows import Rows
 from .sigmoid import tanh
 from .tanh_form import TanhForm
-from .threads import guarded, small_rows
+from .threads import ALONE, guarded, ignoring_overflow, single_threaded_blas, small_rows
 from .workspace import check_memory, unit_buffers, without_constant
 
 __all__ = ["Network"]
@@ -34,6 +34,7 @@ class Network(NamedTuple):
     theta: NDArray
     output_activation: str
 
+    @ignoring_overflow()
     def outputs(self, X: Rows) -> NDArray:
         """f_K at each of the rows, of shape (rows, d_K), in O(block) memory beside it."""
         layout, n = self.layout, X.shape[0]
@@ -47,14 +48,14 @@ class Network(NamedTuple):
                 t = [X.read(rows, x), *t, f_K[at]]
                 forward(B, t, without_constant(t), tanh, form.output.apply)
 
-        with guarded(small=n <= small_rows(layout)):
+        with ALONE if n <= small_rows(layout) else single_threaded_blas():
             form = TanhForm(layout, self.output_activation, X.dtype)
             B = form.of(self.theta)
             X.fold(B[0])
             RowBlocks(slice(0, n), n, size, n * layout.n_params).fill(fill_part)
         return f_K
 
-    @guarded()
+    @guarded
     def input_gradient(self, X: Rows) -> NDArray:
         """∂f_K/∂x at each of the rows, of shape (rows, d_K, d_0), x in the units of X."""
         layout, n = self.layout, X.shape[0]
@@ -75,7 +76,7 @@ class Network(NamedTuple):
         RowBlocks(slice(0, n), n, size, work).fill(fill_part)
         return X.in_raw_units(gradient)
 
-    @guarded()
+    @guarded
     def for_each_jacobian(self, X: Rows, work: int, use: Callable[[slice, NDArray], None]) -> None:
         """Call ``use(rows, J)`` for blocks of rows, J = ∂f_K/∂θ there, of shape (d_K, P, rows).
 

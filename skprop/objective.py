@@ -191,10 +191,10 @@ class MLPObjective:
         squares = np.sum((y - np.average(y, axis=0, weights=w)) ** 2, axis=1)
         return 0.5 * float(np.average(squares, weights=w))
 
+    @ignoring_overflow()
     def _evaluate(self, theta, rows, with_gradient) -> tuple[float, NDArray | None]:
         rows, n_rows = checked_row_numbers(rows, self.n_samples)
-        held = ALONE if n_rows <= self._error.small_rows else single_threaded_blas()
-        with ignoring_overflow(), held:  # `guarded`, without the microsecond of a generator
+        with ALONE if n_rows <= self._error.small_rows else single_threaded_blas():
             theta = checked_theta(theta, self.layout, self.dtype)
             loss, gradient = self._error.sums(theta, rows, n_rows, with_gradient)
             scale = self._scale(n_rows)
@@ -220,7 +220,7 @@ class MLPObjective:
 
     # ---- second order --------------------------------------------------------------------
 
-    @guarded()
+    @guarded
     def hessp(self, theta: ArrayLike, v: ArrayLike, rows=None) -> NDArray:
         """The product H v of the Hessian H of L at θ with a vector: exact, and H is not formed.
 
@@ -271,7 +271,7 @@ class MLPObjective:
             product += self._penalty * v
         return product.astype(self.dtype, copy=False)
 
-    @guarded()
+    @guarded
     def hessian(self, theta: ArrayLike, rows=None) -> NDArray:
         """The Hessian of L at θ, dense: P products like `hessp`, with one forward pass for all.
 
@@ -300,7 +300,7 @@ class MLPObjective:
             H[np.diag_indices_from(H)] += self._penalty
         return H.astype(self.dtype, copy=False)
 
-    @guarded()
+    @guarded
     def residuals(self, theta: ArrayLike, rows=None) -> NDArray:
         """The vector r whose ½ ‖r‖² is L(θ), for `scipy.optimize.least_squares`.
 
@@ -342,7 +342,7 @@ class MLPObjective:
             r[n_rows * d_K :] = np.sqrt(self._penalty[penalised]) * theta[penalised]  # √(α/W) A
         return r
 
-    @guarded()
+    @guarded
     def jacobian(self, theta: ArrayLike, rows=None) -> NDArray:
         """J = ∂r/∂θ, the Jacobian of `residuals`, so that Jᵀ r is the gradient of L.
 
@@ -377,7 +377,7 @@ class MLPObjective:
             Jt[penalised, np.arange(n_rows * d_K, N)] = np.sqrt(self._penalty[penalised])
         return Jt.T
 
-    @guarded()
+    @guarded
     def gauss_newton(self, theta: ArrayLike, rows=None) -> NDArray:
         """JᵀJ, the Gauss–Newton matrix, summed block by block: J is not formed.
 
@@ -402,7 +402,7 @@ class MLPObjective:
         """
         return self.normal_equations(theta, rows)[2].astype(self.dtype, copy=False)
 
-    @guarded()
+    @guarded
     def normal_equations(self, theta: ArrayLike, rows=None) -> tuple[float, NDArray, NDArray]:
         """½ ‖r‖², Jᵀ r and JᵀJ in one pass: the loss, its gradient and `gauss_newton`.
 

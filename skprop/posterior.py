@@ -48,6 +48,7 @@ def weight_groups(layout: Layout) -> list[NDArray]:
     return [A.ravel() for A, _ in layout.views(np.arange(layout.n_params))]
 
 
+@guarded
 def laplace(objective: MLPObjective, theta: NDArray, alpha) -> Evidence | None:
     """The posterior at θ under a penalty α, of the data of the objective, and its own noise.
 
@@ -58,7 +59,7 @@ def laplace(objective: MLPObjective, theta: NDArray, alpha) -> Evidence | None:
     own = spread(groups, checked_alphas(objective.alpha, layout.n_layers), layout.n_params)
     alpha = checked_alphas(alpha, layout.n_layers)
     theta = theta.astype(objective.dtype)
-    with guarded(), np.errstate(under="ignore"):
+    with np.errstate(under="ignore"):
         loss, _, G = objective.normal_equations(theta)
         G *= W
         G[np.diag_indices_from(G)] -= own

@@ -611,7 +611,8 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
 
     def _fitted(self) -> tuple[Committee, StandardUnits]:
         """The fitted networks, in standard units, and these units."""
-        check_is_fitted(self, "theta_")
+        if not hasattr(self, "theta_"):
+            check_is_fitted(self, "theta_")  # raises; it takes as long as the product of a row
         setup = Setup.of(self)
         layout, activation = setup.layout, setup.output_activation
         networks = [Network(layout, theta, activation) for theta in self._of_members("theta_")]

@@ -6,8 +6,8 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
+from functools import partial, wraps
 
 import numpy as np
 from threadpoolctl import ThreadpoolController
@@ -113,17 +113,20 @@ class single_threaded_blas:
         limit.let_go(self)
 
 
+# In place of `single_threaded_blas` for products so small that BLAS does not share them out.
 ALONE = contextlib.nullcontext(1)
 
 
-@contextlib.contextmanager
-def guarded(small: bool = False) -> Iterator[None]:
-    """Context, or decorator, of a computation: overflow is silent and BLAS runs on one thread.
+def guarded(function: Callable) -> Callable:
+    """Decorate a computation: overflow is silent in it, and BLAS runs on one thread."""
 
-    A ``small`` computation, of products that BLAS does not share out, leaves BLAS alone.
-    """
-    with ignoring_overflow(), ALONE if small else single_threaded_blas():
-        yield
+    @ignoring_overflow()
+    @wraps(function)
+    def guarded_function(*arguments, **options):
+        with single_threaded_blas():
+            return function(*arguments, **options)
+
+    return guarded_function
 
 
 def small_rows(layout: Layout) -> int:
