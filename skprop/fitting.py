@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult
 from sklearn.exceptions import ConvergenceWarning
 
-from .evidence import Evidence
 from .folds import MISSING, Fold, Setup
+from .laplace import Evidence
 from .layout import checked_theta
 from .objective import MLPObjective
 from .parameters import by_evidence

@@ -1,7 +1,7 @@
 """The error bars of a fitted network: its linearised Laplace posterior.
 
 Near θ the network is linear in its parameters, so a Gaussian posterior of covariance σ² H⁻¹
-(`skprop.evidence`) gives at every x a Gaussian prediction of mean f(x; θ) and variance::
+(`skprop.laplace`) gives at every x a Gaussian prediction of mean f(x; θ) and variance::
 
     σ² (1 + gᵀ H⁻¹ g),    g = ∂f(x; θ)/∂θ
 
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, solve_triangular
 
-from .evidence import Evidence, evidence, spread
+from .laplace import Evidence, evidence, spread
 from .layout import Layout
 from .network import Network
 from .objective import MLPObjective, checked_alphas

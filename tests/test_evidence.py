@@ -13,7 +13,7 @@ from sklearn.linear_model import BayesianRidge
 from threadpoolctl import threadpool_limits
 
 from skprop import MLPObjective, MLPSigmoidRegressor, fitting
-from skprop.evidence import alphas, evidence, noise_variance
+from skprop.laplace import alphas, evidence, noise_variance
 from skprop.network import Network
 from skprop.posterior import affordable, laplace, model_variance, weight_groups
 from skprop.rows import Rows

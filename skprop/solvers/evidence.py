@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import LinAlgError, lapack
 from scipy.optimize import OptimizeResult
 
-from ..evidence import Evidence, alphas, evidence, factorised, least_alpha, noise_variance, spread
+from ..laplace import Evidence, alphas, evidence, factorised, least_alpha, noise_variance, spread
 from ..threads import single_threaded_blas
 from .lm import INITIAL_DAMPING
 from .progress import (
@@ -55,7 +55,7 @@ def minimize_evidence(
 
         L(θ) = 1/(2W) [ r²(θ) + Σ_i α_i ‖A_i‖² ]
 
-    and then sets, with γ_i of the Gaussian approximation there (see `skprop.evidence`)::
+    and then sets, with γ_i of the Gaussian approximation there (see `skprop.laplace`)::
 
         σ² ← r²/(N − γ),    α_i ← σ² γ_i/‖A_i‖²
 
@@ -101,7 +101,7 @@ def minimize_evidence(
     -------
     OptimizeResult
         As of `minimize_lbfgs`, ``fun`` with the penalties at the end; ``alpha``, an array of shape
-        (len(groups),); and ``evidence``, the `skprop.evidence.Evidence` there: its ``noise`` is σ²,
+        (len(groups),); and ``evidence``, the `skprop.laplace.Evidence` there: its ``noise`` is σ²,
         its ``n_effective`` γ, and σ² H⁻¹ the covariance of the posterior, where its ``factor`` is
         the Cholesky factor L of H = L Lᵀ.
 

@@ -1,4 +1,4 @@
-"""The evidence of a network's hyper-parameters, and the posterior it stands on.
+"""Laplace's approximation of a posterior, and the evidence of its hyper-parameters, on arrays.
 
 The model is y = f(x; θ) + noise of variance σ²/w, with a prior N(0, σ²/α_i) on the weights of
 group i and a flat one on what is in no group. Near its mode the posterior is taken as Gaussian,
@@ -31,7 +31,7 @@ LEAST_FREEDOM = 0.05
 
 
 class Evidence(NamedTuple):
-    """What `evidence` finds at one θ."""
+    """The posterior at one θ, and the evidence for the α_i and σ² it was computed with."""
 
     factor: NDArray  # L, lower, of H = L Lᵀ
     noise: float  # σ²
@@ -41,13 +41,13 @@ class Evidence(NamedTuple):
 
 
 def least_alpha(G: NDArray, dtype: DTypeLike) -> float:
-    """A smaller penalty is within the rounding of G, computed in ``dtype``."""
+    """The least penalty above the rounding of G, where G was computed in ``dtype``."""
     share = max(10 * np.finfo(dtype).eps, len(G) * np.finfo(np.float64).eps)
     return share * max(G.diagonal().max(initial=0.0), np.finfo(dtype).tiny)
 
 
 def precision(G: NDArray, groups: list[NDArray], alpha: NDArray) -> tuple[NDArray, NDArray]:
-    """What H adds to the diagonal of G = Σ w ∇f ∇fᵀ, and which parameters are flat."""
+    """What H adds to the diagonal of G = Σ w ∇f ∇fᵀ, and which parameters have a flat prior."""
     p = spread(groups, alpha, len(G))
     flat = p == 0
     p[flat] = FLAT * G.diagonal()[flat].max(initial=0.0)
@@ -81,7 +81,7 @@ def evidence(
     alpha: NDArray,
     noise: float | None = None,
 ) -> Evidence:
-    """The posterior at θ, γ, and the evidence for α and σ².
+    """The posterior at θ, its effective number of parameters, and the evidence for α and σ².
 
     Parameters
     ----------
