@@ -3,7 +3,7 @@
 from .evidence import minimize_evidence
 from .lbfgs import minimize_lbfgs
 from .lm import minimize_lm
-from .progress import CALLBACK, CONVERGED, FAILED, INTERRUPTED, LIMIT
+from .reasons import CALLBACK, CONVERGED, FAILED, INTERRUPTED, LIMIT
 from .stochastic import minimize_adam, minimize_sgd
 
 __all__ = [

@@ -10,18 +10,9 @@ from scipy.linalg import LinAlgError, lapack
 from scipy.optimize import OptimizeResult
 
 from ..laplace import Evidence, alphas, evidence, factorised, least_alpha, noise_variance, spread
-from ..threads import single_threaded_blas
-from .lm import INITIAL_DAMPING
-from .progress import (
-    CONVERGED,
-    FAILED,
-    INFINITE,
-    LIMIT,
-    Callback,
-    Progress,
-    check_limits,
-    floating,
-)
+from .damping import INITIAL_DAMPING
+from .progress import Callback, Progress, check_limits, floating
+from .reasons import CONVERGED, FAILED, INFINITE, LIMIT
 
 # A noise below this share of the variance of the targets is rounding.
 LEAST_NOISE = 1e-14
@@ -136,84 +127,71 @@ def minimize_evidence(
 
     nfev = njev = 0
     status, message, history = None, None, deque(maxlen=WINDOW + 1)
-    try:
-        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas():
-            squares, g, G = _normal_equations(objective, theta, W)
-            nfev = njev = 1
-            total, alpha, now = squares, np.full(len(groups), math.nan), None
-            if np.isfinite(squares + np.abs(g).max(initial=0.0) + G.trace()):
-                sizes = np.array([len(index) for index in groups])
-                alpha = bounded(alphas(theta, groups, sizes, noise))  # as if γ_i were n_i
-                total, now = squares + float(_penalty(theta, groups, alpha) @ theta), posterior()
-            else:
-                status, message = FAILED, INFINITE
-            progress.begin(theta, total / (2 * W), kept=(theta, total, alpha, now))
-            damping, growth = INITIAL_DAMPING * G.diagonal().max(initial=0.0), 2.0
-            while status is None and progress.status is None:
-                next_noise = max(noise_variance(squares, N, now.n_effective), least_noise)
-                next_alpha = bounded(alphas(theta, groups, now.gamma, next_noise))
-                change = _change(alpha, next_alpha, noise, next_noise)
-                slope = g + _penalty(theta, groups, next_alpha)
-                largest = np.abs(slope).max(initial=0.0) / W
-                status, message = _reason_to_stop(
-                    largest, change, len(progress.loss_curve), nfev, tol, max_iter, max_fun
-                )
-                history.append((-0.5 * N * math.log(next_noise or 1.0), now.n_effective))
-                if stop_at_noise and status is None:
-                    status, message = _noise_begins(history)
-                if status is not None:
+    with progress.running():
+        squares, g, G = _normal_equations(objective, theta, W)
+        nfev = njev = 1
+        total, alpha, now = squares, np.full(len(groups), math.nan), None
+        if np.isfinite(squares + np.abs(g).max(initial=0.0) + G.trace()):
+            sizes = np.array([len(index) for index in groups])
+            alpha = bounded(alphas(theta, groups, sizes, noise))  # as if γ_i were n_i
+            total, now = squares + float(_penalty(theta, groups, alpha) @ theta), posterior()
+        else:
+            status, message = FAILED, INFINITE
+        progress.begin(theta, total / (2 * W), kept=(theta, total, alpha, now))
+        damping, growth = INITIAL_DAMPING * G.diagonal().max(initial=0.0), 2.0
+        while status is None and progress.status is None:
+            next_noise = max(noise_variance(squares, N, now.n_effective), least_noise)
+            next_alpha = bounded(alphas(theta, groups, now.gamma, next_noise))
+            change = _change(alpha, next_alpha, noise, next_noise)
+            slope = g + _penalty(theta, groups, next_alpha)
+            largest = np.abs(slope).max(initial=0.0) / W
+            status, message = _reason_to_stop(
+                largest, change, len(progress.loss_curve), nfev, tol, max_iter, max_fun
+            )
+            history.append((-0.5 * N * math.log(next_noise or 1.0), now.n_effective))
+            if stop_at_noise and status is None:
+                status, message = _noise_begins(history)
+            if status is not None:
+                break
+            noise, alpha = next_noise, next_alpha
+            p = spread(groups, alpha, len(theta))
+            total = squares + float(p @ theta**2)
+            while nfev < max_fun:
+                damping = max(damping, np.finfo(np.float64).eps * G.diagonal().max())
+                h, trial_total = _damped_step(G, p, slope, damping), math.inf
+                promised = math.inf if h is None else float(h @ (damping * h - slope))
+                if h is not None:
+                    trial = theta + h.astype(theta.dtype)
+                    if np.isfinite(trial).all():
+                        trial_total = 2 * W * objective.loss(trial) + float(p @ trial**2)
+                        nfev += 1
+                rounding = np.finfo(theta.dtype).eps * total
+                if trial_total < total or promised <= rounding >= trial_total - total:
+                    gain = (total - trial_total) / promised if promised > rounding else 1.0
+                    # μ ← μ max(⅓, 1 − (2 ρ − 1)³)
+                    damping *= max(1 / 3, 1 - (2 * min(gain, 1.0) - 1) ** 3)
+                    theta, total, growth = trial, trial_total, 2.0
+                    squares, g, G = _normal_equations(objective, theta, W)
+                    njev += 1
                     break
-                noise, alpha = next_noise, next_alpha
-                p = spread(groups, alpha, len(theta))
-                total = squares + float(p @ theta**2)
-                while nfev < max_fun:
-                    damping = max(damping, np.finfo(np.float64).eps * G.diagonal().max())
-                    h, trial_total = _damped_step(G, p, slope, damping), math.inf
-                    promised = math.inf if h is None else float(h @ (damping * h - slope))
-                    if h is not None:
-                        trial = theta + h.astype(theta.dtype)
-                        if np.isfinite(trial).all():
-                            trial_total = 2 * W * objective.loss(trial) + float(p @ trial**2)
-                            nfev += 1
-                    rounding = np.finfo(theta.dtype).eps * total
-                    if trial_total < total or promised <= rounding >= trial_total - total:
-                        gain = (total - trial_total) / promised if promised > rounding else 1.0
-                        # μ ← μ max(⅓, 1 − (2 ρ − 1)³)
-                        damping *= max(1 / 3, 1 - (2 * min(gain, 1.0) - 1) ** 3)
-                        theta, total, growth = trial, trial_total, 2.0
-                        squares, g, G = _normal_equations(objective, theta, W)
-                        njev += 1
-                        break
-                    if promised <= rounding:
-                        break  # at the minimum, for these penalties
-                    damping *= growth
-                    growth *= 2  # μ ← μ ν, ν ← 2 ν
-                now = posterior()
-                progress.record(
-                    theta,
-                    total / (2 * W),
-                    kept=(theta, total, alpha, now),
-                    noise_variance=noise,
-                    n_effective=now.n_effective,
-                    log_evidence=now.log_evidence,
-                )
-    except KeyboardInterrupt:
-        if not progress.interrupted():
-            raise
+                if promised <= rounding:
+                    break  # at the minimum, for these penalties
+                damping *= growth
+                growth *= 2  # μ ← μ ν, ν ← 2 ν
+            now = posterior()
+            progress.record(
+                theta,
+                total / (2 * W),
+                kept=(theta, total, alpha, now),
+                noise_variance=noise,
+                n_effective=now.n_effective,
+                log_evidence=now.log_evidence,
+            )
     status, message = progress.conclude(status, message)
     theta, total, alpha, now = progress.kept
-    return OptimizeResult(
-        x=theta.copy(),
-        fun=total / (2 * W),
-        nit=len(progress.loss_curve),
-        nfev=nfev,
-        njev=njev,
-        success=status == CONVERGED,
-        status=status,
-        message=message,
-        alpha=alpha,
-        evidence=now,
-        **progress.curves(),
+    counts = {"nfev": nfev, "njev": njev}
+    return progress.result(
+        status, message, theta, total / (2 * W), **counts, alpha=alpha, evidence=now
     )
 
 

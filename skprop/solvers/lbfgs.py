@@ -7,17 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult, minimize
 
-from ..threads import single_threaded_blas
-from .progress import (
-    CONVERGED,
-    FAILED,
-    INFINITE,
-    LIMIT,
-    Callback,
-    Progress,
-    check_limits,
-    floating,
-)
+from .progress import Callback, Progress, check_limits, floating
+from .reasons import CONVERGED, FAILED, INFINITE, INTERRUPTED, LIMIT, limit_reached, within_tol
 
 # What stands for an infinite loss in the line search: so many times the least one above that.
 CLIFF = 10.0
@@ -100,7 +91,6 @@ def minimize_lbfgs(
     True
     """
     theta0 = floating(theta0)
-    dtype = theta0.dtype
     check_limits(tol, min_decay, max_iter, max_fun)
     progress = Progress(
         n_iter_no_change,
@@ -110,99 +100,74 @@ def minimize_lbfgs(
         validation_loss=validation_loss,
         callback=callback,
     )
+    has_ended = progress.has_ended()  # by what came before
+    if has_ended or max_iter == 0:
+        reason = limit_reached(max_iter=0) if max_iter == 0 else (progress.status, progress.message)
+        return progress.result(*reason, theta0, objective(theta0)[0], nfev=1)
 
-    if progress.has_ended() or max_iter == 0:  # by what came before
-        return OptimizeResult(
-            x=theta0.copy(),
-            fun=objective(theta0)[0],
-            nit=0,
-            nfev=1,
-            success=max_iter > 0,
-            status=LIMIT if max_iter == 0 else progress.status,
-            message="The limit max_iter=0 was reached." if max_iter == 0 else progress.message,
-            **progress.curves(),
-        )
-
-    n_evaluations, n_infinite, last_is_finite = 0, 0, True
-
-    def value_and_gradient(theta: NDArray):
-        nonlocal n_evaluations, n_infinite, last_is_finite
-        n_evaluations += 1
-        last_is_finite = True
-        if np.isfinite(theta).all():
-            loss, gradient = objective(theta.astype(dtype))  # a copy: SciPy goes on writing into θ
-            if progress.start is None:
-                progress.begin(theta0, loss)
-            if math.isfinite(loss) and np.isfinite(gradient).all():
-                return loss, gradient.astype(np.float64, copy=False)
-        n_infinite += 1
-        last_is_finite = False
-        # The line search interpolates: from a number it steps back, from infinity nowhere.
-        _, least = progress.best()
-        return least + CLIFF * (abs(least) or 1.0), np.zeros(theta.shape)
+    evaluate = _FiniteEverywhere(objective, theta0, progress)
 
     def each_iteration(intermediate_result: OptimizeResult) -> None:
+        x, fun = intermediate_result.x.astype(theta0.dtype), intermediate_result.fun
         # A line search that gives up may take the last point it tried for the next iterate.
-        if not last_is_finite or progress.record(
-            intermediate_result.x.astype(dtype), intermediate_result.fun
-        ):
+        if not evaluate.last_is_finite or progress.record(x, fun):
             raise StopIteration
 
-    found = None
-    try:
-        # SciPy's own vector operations on one thread too: more cost them time.
-        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas():
-            found = minimize(
-                value_and_gradient,
-                theta0,
-                jac=True,
-                method="L-BFGS-B",
-                callback=each_iteration,
-                options={
-                    "gtol": tol,
-                    "ftol": 0.0,
-                    "maxiter": max_iter,
-                    "maxfun": max_fun,
-                    "maxls": 50,
-                },
-            )
-    except KeyboardInterrupt:
-        if not progress.interrupted():
-            raise
-    x, fun = progress.best()
-    if found is None:
-        status, message = progress.status, progress.message
-    else:
-        status, message = progress.conclude(
-            *_reason(found, n_infinite, last_is_finite, tol, max_iter, max_fun)
+    status = message = None
+    with progress.running():
+        found = minimize(
+            evaluate,
+            theta0,
+            jac=True,
+            method="L-BFGS-B",
+            callback=each_iteration,
+            options={"gtol": tol, "ftol": 0.0, "maxiter": max_iter, "maxfun": max_fun, "maxls": 50},
         )
-        if validation_loss is None and status != FAILED:  # after a failure x and fun may differ
-            x, fun = found.x.astype(dtype), float(found.fun)
-    return OptimizeResult(
-        x=x.copy(),
-        fun=fun,
-        nit=len(progress.loss_curve),
-        nfev=n_evaluations,
-        success=status == CONVERGED,
-        status=status,
-        message=message,
-        **progress.curves(),
-    )
+        status, message = _reason(found, evaluate, tol, max_iter, max_fun)
+    status, message = progress.conclude(status, message)
+    x, fun = progress.best()
+    if validation_loss is None and status not in (FAILED, INTERRUPTED):
+        x, fun = found.x.astype(theta0.dtype), float(found.fun)
+    return progress.result(status, message, x, fun, nfev=evaluate.n_evaluations)
 
 
-def _reason(found, n_infinite, last_is_finite, tol, max_iter, max_fun) -> tuple[int, str]:
-    """The status and the message of what SciPy found."""
-    if not last_is_finite:
+class _FiniteEverywhere:
+    """A loss and its gradient as SciPy's line search needs them: finite, and float64."""
+
+    def __init__(self, objective, theta0: NDArray, progress: Progress):
+        self._objective, self._theta0, self._progress = objective, theta0, progress
+        self.n_evaluations = self.n_infinite = 0
+        self.last_is_finite = True
+
+    def __call__(self, theta: NDArray) -> tuple[float, NDArray]:
+        self.n_evaluations += 1
+        self.last_is_finite = True
+        if np.isfinite(theta).all():
+            # A copy: SciPy goes on writing into θ.
+            loss, gradient = self._objective(theta.astype(self._theta0.dtype))
+            if self._progress.start is None:
+                self._progress.begin(self._theta0, loss)
+            if math.isfinite(loss) and np.isfinite(gradient).all():
+                return loss, gradient.astype(np.float64, copy=False)
+        self.n_infinite += 1
+        self.last_is_finite = False
+        # The line search interpolates: from a number it steps back, from infinity nowhere.
+        _, least = self._progress.best()
+        return least + CLIFF * (abs(least) or 1.0), np.zeros(theta.shape)
+
+
+def _reason(found, evaluate: _FiniteEverywhere, tol, max_iter, max_fun) -> tuple[int, str]:
+    """Why SciPy ended the run, as status and message."""
+    if not evaluate.last_is_finite:
         return FAILED, INFINITE
     if found.status == LIMIT:
-        limit = f"max_iter={max_iter}" if found.nit >= max_iter else f"max_fun={max_fun}"
-        return LIMIT, f"The limit {limit} was reached."
+        by_iterations = found.nit >= max_iter
+        return limit_reached(max_iter=max_iter) if by_iterations else limit_reached(max_fun=max_fun)
     if found.status != CONVERGED:
-        if n_infinite:
+        if evaluate.n_infinite:
             return FAILED, INFINITE
         return FAILED, "The line search found no lower loss in this precision."
     largest = np.abs(found.jac).max(initial=0.0)
     if largest > tol:
         return CONVERGED, "The loss no longer changes in this precision."
-    within = f"is within tol={tol:g}."
-    return CONVERGED, f"The largest entry of the gradient, {largest:.1e}, {within}"
+    return within_tol(largest, tol)

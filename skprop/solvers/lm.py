@@ -5,23 +5,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.optimize import OptimizeResult
 
-from ..threads import single_threaded_blas
-from .progress import (
-    CONVERGED,
-    FAILED,
-    INFINITE,
-    INTERRUPTED,
-    LIMIT,
-    Callback,
-    Progress,
-    check_limits,
-    floating,
-)
-
-INITIAL_DAMPING = 1e-2  # Nielsen's τ
+from .damping import Damping
+from .progress import Callback, Progress, check_limits, floating
+from .reasons import CONVERGED, FAILED, INFINITE, INTERRUPTED, limit_reached, within_tol
 
 
 def minimize_lm(
@@ -102,82 +90,50 @@ def minimize_lm(
         callback=callback,
     )
     nfev, njev, status, message = 0, 0, None, None
-    try:
-        with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas():
-            loss, nfev = objective.loss(theta), 1
-            progress.begin(theta, loss)
-            progress.has_ended()  # by what came before
-            damping, growth, JtJ = None, 2.0, None
-            while progress.status is None:
-                if JtJ is None:
-                    _, g, JtJ = objective.normal_equations(theta)
-                    njev += 1
-                    largest, diagonal = np.abs(g).max(initial=0.0), JtJ.diagonal().max(initial=0.0)
-                    damping = INITIAL_DAMPING * diagonal if damping is None else damping
-                status, message = _reason_to_stop(
-                    loss, largest, diagonal, len(progress.loss_curve), nfev, tol, max_iter, max_fun
-                )
-                if status is not None:
-                    break
-                # A smaller damping would change nothing.
-                damping = max(damping, np.finfo(np.float64).eps * diagonal)
-                h = _damped_step(JtJ, g, damping)
-                if h is not None:
-                    trial = theta + h.astype(theta.dtype)
-                    trial_loss = objective.loss(trial) if np.isfinite(trial).all() else math.inf
-                    nfev += 1
-                    promised = 0.5 * float(h @ (damping * h - g))
-                    if trial_loss < loss:
-                        gain = min((loss - trial_loss) / promised, 1.0)
-                        # μ ← μ max(⅓, 1 − (2 ρ − 1)³)
-                        damping *= max(1 / 3, 1 - (2 * gain - 1) ** 3)
-                        theta, loss, growth, JtJ = trial, trial_loss, 2.0, None
-                        progress.record(theta, loss)
-                        continue
-                    if promised <= np.finfo(theta.dtype).eps * loss:
-                        status, message = CONVERGED, "The loss no longer changes in this precision."
-                        break
-                damping *= growth
-                growth *= 2  # μ ← μ ν, ν ← 2 ν
-    except KeyboardInterrupt:
-        if not progress.interrupted():
-            raise
+    with progress.running():
+        loss, nfev = objective.loss(theta), 1
+        progress.begin(theta, loss)
+        progress.has_ended()  # by what came before
+        damping = JtJ = None
+        while progress.status is None:
+            if JtJ is None:
+                _, g, JtJ = objective.normal_equations(theta)
+                njev += 1
+                damping = damping or Damping(JtJ)
+            nit = len(progress.loss_curve)
+            status, message = _reason_to_stop(loss, g, JtJ, nit, nfev, tol, max_iter, max_fun)
+            if status is not None:
+                break
+            (h, promised), trial_loss = damping.step(JtJ, g), math.inf
+            if h is not None:
+                trial = theta + h.astype(theta.dtype)
+                trial_loss = objective.loss(trial) if np.isfinite(trial).all() else math.inf
+                nfev += 1
+            promised *= 0.5  # of ½ ‖r‖²
+            if trial_loss < loss:
+                damping.accept((loss - trial_loss) / promised)
+                theta, loss, JtJ = trial, trial_loss, None
+                progress.record(theta, loss)
+            elif promised <= np.finfo(theta.dtype).eps * loss:
+                status, message = CONVERGED, "The loss no longer changes in this precision."
+                break
+            else:
+                damping.reject()
     status, message = progress.conclude(status, message)
     if validation_loss is not None or status in (FAILED, INTERRUPTED):
         theta, loss = progress.best()
-    return OptimizeResult(
-        x=theta.copy(),
-        fun=loss,
-        nit=len(progress.loss_curve),
-        nfev=nfev,
-        njev=njev,
-        success=status == CONVERGED,
-        status=status,
-        message=message,
-        **progress.curves(),
-    )
+    return progress.result(status, message, theta, loss, nfev=nfev, njev=njev)
 
 
-def _reason_to_stop(loss, largest, diagonal, nit, nfev, tol, max_iter, max_fun):
-    """Status and message, or None and None."""
+def _reason_to_stop(loss, g, JtJ, nit, nfev, tol, max_iter, max_fun):
+    """Why to end the run here, as status and message, or None and None."""
+    largest, diagonal = np.abs(g).max(initial=0.0), JtJ.diagonal().max(initial=0.0)
     if nit >= max_iter:
-        return LIMIT, f"The limit max_iter={max_iter} was reached."
+        return limit_reached(max_iter=max_iter)
     if not math.isfinite(loss + largest + diagonal):
         return FAILED, INFINITE
     if largest <= tol:
-        within = f"is within tol={tol:g}."
-        return CONVERGED, f"The largest entry of the gradient, {largest:.1e}, {within}"
+        return within_tol(largest, tol)
     if nfev >= max_fun:
-        return LIMIT, f"The limit max_fun={max_fun} was reached."
+        return limit_reached(max_fun=max_fun)
     return None, None
-
-
-def _damped_step(JtJ: NDArray, g: NDArray, damping: float) -> NDArray | None:
-    """h of (JᵀJ + μ I) h = −g, or None where rounding leaves the matrix indefinite."""
-    damped = JtJ.copy()
-    damped[np.diag_indices_from(damped)] += damping
-    try:  # its transpose is the same matrix in the order of LAPACK
-        factor = cho_factor(damped.T, lower=True, overwrite_a=True, check_finite=False)
-    except LinAlgError:
-        return None
-    return -cho_solve(factor, g, check_finite=False)

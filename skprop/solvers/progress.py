@@ -1,8 +1,9 @@
-"""What every solver keeps of its run, and the rules by which it stops."""
+"""The frame of a solver's run: what it records, the rules by which it stops, and its result."""
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
 
 import numpy as np
@@ -10,14 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult
 
 from ..compat import Interval
-
-# The status of a result, in SciPy's numbers where it has one.
-CONVERGED, LIMIT, FAILED, INTERRUPTED, CALLBACK = 0, 1, 2, 98, 99
-
-INFINITE = (
-    "The loss or its gradient became infinite or NaN, and no lower finite loss was found: "
-    "the data are too large or alpha is too small. Scale X and y, or raise alpha."
-)
+from ..threads import guarded
+from .reasons import CALLBACK, CONVERGED, FAILED, INTERRUPTED
 
 Callback = Callable[[OptimizeResult], object]
 
@@ -38,7 +33,7 @@ def floating(theta0: ArrayLike) -> NDArray:
 def check_range(
     kind: type, low: float, high: float | None = None, closed: str = "left", **parameters
 ) -> None:
-    """Refuse a parameter that is not a number of this kind and range, by name."""
+    """A ValueError names the first parameter that is not a number of this kind and range."""
     allowed = Interval(kind, low, high, closed=closed)
     for name, value in parameters.items():
         if isinstance(value, bool) or not allowed.is_satisfied_by(value):
@@ -46,7 +41,7 @@ def check_range(
 
 
 def check_limits(tol: float, min_decay: float, max_iter: int, max_fun: int) -> None:
-    """Refuse what makes no sense as a limit of a deterministic solver."""
+    """A ValueError names the first limit of a deterministic solver that is out of range."""
     check_range(Real, 0, tol=tol, min_decay=min_decay)
     check_range(Integral, 0, max_iter=max_iter)
     check_range(Integral, 1, max_fun=max_fun)
@@ -58,9 +53,9 @@ class Progress:
     What is watched is the validation loss where there is one, else the training loss. An
     iteration improves if it beats the best value before it by more than ``tol``.
 
-    A solver tells the loss where it starts (`begin`) and after every iteration (`record`). Ctrl-C
-    may come between any two operations; the solver catches it around its loop and calls
-    `interrupted`, which makes the run what it was when the last of these calls committed it.
+    A solver loops ``with progress.running():``. There it tells the loss where it starts (`begin`)
+    and after every iteration (`record`). Ctrl-C may come between any two operations: it ends the
+    loop, and makes the run what it was when the last of these calls committed it.
 
     Parameters
     ----------
@@ -119,6 +114,16 @@ class Progress:
         self.kept: dict | None = None
         self._recent = deque(earlier_losses, maxlen=n_iter_no_change + 1)
         self._whole: tuple = ()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """The context of a solver's loop; a KeyboardInterrupt leaves it only before `begin`."""
+        try:
+            with guarded():
+                yield
+        except KeyboardInterrupt:
+            if not self.interrupted():
+                raise
 
     def begin(self, theta: NDArray, loss: float, kept: dict | None = None) -> None:
         """Take note of the start and its loss: from here on there is something to keep."""
@@ -233,9 +238,14 @@ class Progress:
         self.best_loss, self.n_stalled = state["best_loss"], state["n_stalled"]
         self.best_theta = state["best_theta"]
 
-    def curves(self) -> dict:
-        """The fields of a result that hold the curves."""
-        fields = {"loss_curve": self.loss_curve}
+    def result(
+        self, status: int, message: str, x: NDArray, fun: float, **fields: object
+    ) -> OptimizeResult:
+        """The result of the run, with its curves and the ``fields`` that a solver adds."""
+        result = OptimizeResult(
+            x=x.copy(), fun=fun, nit=len(self.loss_curve), **fields, success=status == CONVERGED,
+            status=status, message=message, loss_curve=self.loss_curve,
+        )  # fmt: skip
         if self.validation_loss is not None:
-            fields["validation_loss_curve"] = self.validation_loss_curve
-        return fields
+            result.validation_loss_curve = self.validation_loss_curve
+        return result

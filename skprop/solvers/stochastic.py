@@ -4,6 +4,7 @@ import copy
 import math
 import operator
 from collections.abc import Callable
+from dataclasses import dataclass
 from numbers import Integral, Real
 
 import numpy as np
@@ -11,19 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult
 from sklearn.utils import check_random_state, gen_batches
 
-from ..threads import single_threaded_blas
-from .progress import (
-    CONVERGED,
-    FAILED,
-    INTERRUPTED,
-    LIMIT,
-    Callback,
-    Progress,
-    check_range,
-    floating,
-)
+from ..threads import guarded
+from .progress import Callback, Progress, check_range, floating
+from .reasons import CONVERGED, FAILED, INTERRUPTED, limit_reached
 
-SMALLEST_LEARNING_RATE = 1e-6  # where learning_rate="adaptive" ends
+LEAST_LEARNING_RATE = 1e-6  # where learning_rate="adaptive" ends
 
 
 def minimize_sgd(
@@ -136,7 +129,7 @@ def minimize_sgd(
     check_range(Real, 0, power_t=power_t)
     check_range(Real, 0, 1, "both", momentum=momentum)
 
-    def step(theta, g, state):
+    def step(theta, g, state, scratch):
         (v,) = state["moments"]
         eta = state["learning_rate"]
         if learning_rate == "invscaling":
@@ -151,22 +144,13 @@ def minimize_sgd(
         else:
             theta += v  # θ ← θ + v
 
-    return _minimize(
-        objective,
-        theta0,
-        step,
-        n_moments=1,
-        batch_size=batch_size,
-        learning_rate_init=learning_rate_init,
-        adaptive=learning_rate == "adaptive",
-        shuffle=shuffle,
-        random_state=random_state,
-        max_iter=max_iter,
-        progress=Progress(
-            n_iter_no_change, tol=tol, validation_loss=validation_loss, callback=callback
-        ),
-        state=state,
+    progress = Progress(
+        n_iter_no_change, tol=tol, validation_loss=validation_loss, callback=callback
     )
+    adaptive = learning_rate == "adaptive"
+    return _Descent(
+        objective, step, progress, batch_size, learning_rate_init, adaptive, shuffle, max_iter
+    ).minimize(theta0, 1, state, random_state)
 
 
 def minimize_adam(
@@ -232,7 +216,10 @@ validation_loss, callback, state
     True
     """
 
-    def step(theta, g, state):
+    check_range(Real, 0, 1, beta_1=beta_1, beta_2=beta_2)
+    check_range(Real, 0, epsilon=epsilon)
+
+    def step(theta, g, state, scratch):
         m, v = state["moments"]
         t = state["n_steps"]
         m *= beta_1
@@ -248,166 +235,170 @@ validation_loss, callback, state
         g *= state["learning_rate"] * math.sqrt(1 - beta_2**t) / (1 - beta_1**t)
         theta -= g  # θ ← θ − η_t m / (√v + ε)
 
-    check_range(Real, 0, 1, beta_1=beta_1, beta_2=beta_2)
-    check_range(Real, 0, epsilon=epsilon)
-    if state is None:
-        theta0 = floating(theta0)
-    else:
-        check_state(state, 2)
-    scratch = np.empty_like(theta0 if state is None else state["theta"])
-    return _minimize(
-        objective,
-        theta0,
-        step,
-        n_moments=2,
-        batch_size=batch_size,
-        learning_rate_init=learning_rate_init,
-        adaptive=False,
-        shuffle=shuffle,
-        random_state=random_state,
-        max_iter=max_iter,
-        progress=Progress(
-            n_iter_no_change, tol=tol, validation_loss=validation_loss, callback=callback
-        ),
-        state=state,
+    progress = Progress(
+        n_iter_no_change, tol=tol, validation_loss=validation_loss, callback=callback
     )
+    return _Descent(
+        objective, step, progress, batch_size, learning_rate_init, False, shuffle, max_iter
+    ).minimize(theta0, 2, state, random_state)
 
 
-def _minimize(
-    objective, theta0, step, *, n_moments, batch_size, learning_rate_init, adaptive, shuffle,
-    random_state, max_iter, progress, state,
-):  # fmt: skip
-    """Epochs of mini-batches; ``step(theta, gradient, state)`` consumes each gradient."""
-    n = objective.n_samples
-    if batch_size == "auto":
-        batch_size = 200
-    if not isinstance(batch_size, Integral) or batch_size < 1:
-        raise ValueError(f"batch_size={batch_size!r}; it is 'auto' or an integer ≥ 1.")
-    check_range(Real, 0, math.inf, "neither", learning_rate_init=learning_rate_init)
-    check_range(Real, 0, tol=progress.tol)
-    check_range(Integral, 0, max_iter=max_iter)
-    batch_size = min(batch_size, n)
-    resumed = state is not None
-    if not resumed:
-        theta0 = floating(theta0)
-        state = {
-            "theta": theta0.copy(),
-            "moments": [np.zeros_like(theta0) for _ in range(n_moments)],
-            "n_steps": 0,
-            "n_epochs": 0,
-            "learning_rate_scale": 1.0,
-            "seed": check_random_state(random_state).randint(np.iinfo(np.int32).max),
-        }
-    else:
-        check_state(state, n_moments)
+@dataclass
+class _Descent:
+    """Epochs of mini-batches, as `minimize_sgd` describes them.
+
+    ``step(theta, gradient, state, scratch)`` changes θ and the moments of the state in place; the
+    gradient and ``scratch``, of the shape of θ, are its to write into.
+    """
+
+    objective: Callable
+    step: Callable
+    progress: Progress
+    batch_size: int | str
+    learning_rate_init: float
+    adaptive: bool
+    shuffle: bool
+    max_iter: int
+
+    def __post_init__(self):
+        if self.batch_size == "auto":
+            self.batch_size = 200
+        if not isinstance(self.batch_size, Integral) or self.batch_size < 1:
+            raise ValueError(f"batch_size={self.batch_size!r}; it is 'auto' or an integer ≥ 1.")
+        self.batch_size = min(self.batch_size, self.objective.n_samples)
+        check_range(Real, 0, math.inf, "neither", learning_rate_init=self.learning_rate_init)
+        check_range(Real, 0, tol=self.progress.tol)
+        check_range(Integral, 0, max_iter=self.max_iter)
+
+    def minimize(self, theta0, n_moments: int, state: dict | None, random_state) -> OptimizeResult:
+        progress, resumed = self.progress, state is not None
+        if resumed:
+            state = self._continued(state, n_moments)
+        else:
+            state = _new_state(floating(theta0), n_moments, random_state)
+        start, first_step = state["theta"].copy(), state["n_steps"]
+
+        def begin(loss: float) -> None:
+            # A new run that is interrupted in its first epoch begins anew from there.
+            progress.begin(start, loss, _snapshot(state) if resumed else None)
+
+        x = state["theta"]
+        with progress.running():
+            status, message = self._epochs(state, begin)
+            if progress.validation_loss is not None and progress.best_theta is not None:
+                x = progress.best_theta
+            fun = self._loss(x)
+            failed = not math.isfinite(fun)
+            if status == CONVERGED and progress.validation_loss is None:
+                failed = failed or fun > self._loss(start)  # it stalls, but above where it began
+            if failed:
+                status, message = self._diverged()
+        if progress.status == INTERRUPTED:
+            status, message = progress.status, progress.message
+        nfev = state["n_steps"] - first_step
+        with guarded():
+            if status in (FAILED, INTERRUPTED):
+                candidates = self._candidates(status, start, state["theta"])
+                losses = ((self._loss(x), x) for x in candidates)
+                fun, x = min(losses, key=operator.itemgetter(0))
+            state = self._last_state(status, state, fun)
+        return progress.result(status, message, x, fun, nfev=nfev, state=state)
+
+    def _epochs(self, state: dict, begin: Callable[[float], None]) -> tuple[int, str]:
+        """Run epochs until something ends them, and say what did, as status and message."""
+        progress = self.progress
+        for _ in range(self.max_iter):
+            state["learning_rate"] = self.learning_rate_init * state["learning_rate_scale"]
+            loss = self._epoch(state, begin)
+            if loss is None:
+                return self._diverged()
+            state["n_epochs"] += 1
+            if progress.record(state["theta"], loss, _snapshot(state)):
+                stalled = progress.status == CONVERGED
+                if not (stalled and self.adaptive and state["learning_rate"] > LEAST_LEARNING_RATE):
+                    break
+                state["learning_rate_scale"] /= 5
+                progress.go_on()
+                progress.commit(_snapshot(state))
+        return progress.conclude(*limit_reached(max_iter=self.max_iter))
+
+    def _epoch(self, state: dict, begin: Callable[[float], None]) -> float | None:
+        """Visit all rows; the running mean of the loss, or None where it is no number."""
+        n, mean, theta, order = self.objective.n_samples, 0.0, state["theta"], None
+        scratch = np.empty_like(theta)
+        if self.shuffle and self.batch_size < n:  # a function of the seed and the epoch's number
+            order = np.random.default_rng([state["seed"], state["n_epochs"]]).permutation(n)
+        for batch in gen_batches(n, self.batch_size):
+            loss, g = self.objective(theta, batch if order is None else order[batch])
+            if self.progress.start is None:
+                begin(loss)
+            if not math.isfinite(loss + float(np.dot(g, g))):
+                return None
+            state["n_steps"] += 1
+            self.step(theta, g, state, scratch)
+            mean += loss * (batch.stop - batch.start) / n
+        return mean
+
+    def _loss(self, theta: NDArray) -> float:
+        """The loss over all rows, infinite where it is no number."""
+        loss = self.objective.loss(theta) if np.isfinite(theta).all() else math.inf
+        return math.inf if math.isnan(loss) else loss
+
+    def _diverged(self) -> tuple[int, str]:
+        return FAILED, (
+            "The loss grew beyond where it started, or to infinity or NaN: learning_rate_init="
+            f"{self.learning_rate_init:g} is too large. Lower it, or scale X and y."
+        )
+
+    def _candidates(self, status: int, start: NDArray, last: NDArray) -> list[NDArray]:
+        """The θ of which the best is the result of a run that diverged or was interrupted."""
+        best = [] if self.progress.best_theta is None else [self.progress.best_theta]
+        if status == FAILED:
+            return [start, *best]
+        if best and self.progress.validation_loss is not None:
+            return best
+        return [start, *best, last]  # within an epoch too each θ is one that was stepped to
+
+    def _continued(self, state: dict, n_moments: int) -> dict:
+        """A copy of the state that an earlier run ended with, its counts taken over."""
+        if not isinstance(state, dict) or len(state.get("moments", ())) != n_moments:
+            raise ValueError("state is that of another solver, or none.")
         state = copy.deepcopy(state)
         # The counts go on only if what is watched is still the same, to the last bit. (A run of
         # one epoch does not count, so a stream of them is spared the evaluation.)
-        watched = progress.validation_loss or objective.loss
-        same_kind = state["watches_validation"] == (progress.validation_loss is not None)
-        if same_kind and (max_iter == 1 or state["watched"] == watched(state["theta"])):
-            progress.resume(state)
-    theta = state["theta"]
-    start, first_step = theta.copy(), state["n_steps"]
-    watches_validation = progress.validation_loss is not None
+        watched = self.progress.validation_loss or self.objective.loss
+        same_kind = state["watches_validation"] == (self.progress.validation_loss is not None)
+        if same_kind and (self.max_iter == 1 or state["watched"] == watched(state["theta"])):
+            self.progress.resume(state)
+        return state
 
-    diverged = (
-        "The loss grew beyond where it started, or to infinity or NaN: "
-        f"learning_rate_init={learning_rate_init:g} is too large. Lower it, or scale X and y."
-    )
-
-    def epochs() -> tuple[int, str]:
-        for _ in range(max_iter):
-            state["learning_rate"] = learning_rate_init * state["learning_rate_scale"]
-            order = _epoch_order(n, batch_size, shuffle, state)
-            loss = 0.0
-            for batch in gen_batches(n, batch_size):
-                rows = batch if order is None else order[batch]
-                batch_loss, g = objective(theta, rows)
-                if progress.start is None:
-                    # A new run that is interrupted in its first epoch begins anew from there.
-                    progress.begin(start, batch_loss, _snapshot(state) if resumed else None)
-                if not math.isfinite(batch_loss + float(np.dot(g, g))):
-                    return FAILED, diverged
-                state["n_steps"] += 1
-                step(theta, g, state)
-                loss += batch_loss * (batch.stop - batch.start) / n
-            state["n_epochs"] += 1
-            if progress.record(theta, loss, _snapshot(state)):
-                stalled = progress.status == CONVERGED
-                if stalled and adaptive and state["learning_rate"] > SMALLEST_LEARNING_RATE:
-                    state["learning_rate_scale"] /= 5
-                    progress.go_on()
-                    progress.commit(_snapshot(state))
-                else:
-                    break
-        return progress.conclude(LIMIT, f"The limit max_iter={max_iter} was reached.")
-
-    def loss_at(theta: NDArray) -> float:
-        loss = objective.loss(theta) if np.isfinite(theta).all() else math.inf
-        return math.inf if math.isnan(loss) else loss
-
-    with np.errstate(over="ignore", invalid="ignore"), single_threaded_blas():
-        try:
-            status, message = epochs()
-            x = theta
-            if watches_validation and progress.best_theta is not None:
-                x = progress.best_theta
-            fun = loss_at(x)
-            if not math.isfinite(fun):
-                status, message = FAILED, diverged
-            elif status == CONVERGED and not watches_validation and fun > loss_at(start):
-                status, message = FAILED, diverged  # it stalls, but above where it began
-        except KeyboardInterrupt:
-            if not progress.interrupted():
-                raise
-            status, message = progress.status, progress.message
-        candidates = [start] if progress.best_theta is None else [start, progress.best_theta]
-        if status == INTERRUPTED:
-            if watches_validation and progress.best_theta is not None:
-                candidates = [progress.best_theta]
-            else:
-                candidates.append(theta)  # within an epoch too each θ is one that was stepped to
-        if status in (FAILED, INTERRUPTED):
-            fun, x = min(((loss_at(x), x) for x in candidates), key=operator.itemgetter(0))
-        n_steps = state["n_steps"] - first_step
-        if status == FAILED:
-            state = None
-        elif status == INTERRUPTED:
-            state = progress.kept
-        if state is not None:
-            state |= progress.state() | {"watches_validation": watches_validation}
-            if progress.validation_loss_curve:
-                state["watched"] = progress.validation_loss_curve[-1]
-            elif not watches_validation:
-                state["watched"] = fun if status != INTERRUPTED else objective.loss(state["theta"])
-    return OptimizeResult(
-        x=x.copy(),
-        fun=fun,
-        nit=len(progress.loss_curve),
-        nfev=n_steps,
-        success=status == CONVERGED,
-        status=status,
-        message=message,
-        state=state,
-        **progress.curves(),
-    )
+    def _last_state(self, status: int, state: dict, fun: float) -> dict | None:
+        """What a later run continues from; None where there is nothing to continue."""
+        state = {FAILED: None, INTERRUPTED: self.progress.kept}.get(status, state)
+        if state is None:
+            return None
+        watches_validation = self.progress.validation_loss is not None
+        state |= self.progress.state() | {"watches_validation": watches_validation}
+        if self.progress.validation_loss_curve:
+            state["watched"] = self.progress.validation_loss_curve[-1]
+        elif not watches_validation:
+            interrupted = status == INTERRUPTED
+            state["watched"] = self.objective.loss(state["theta"]) if interrupted else fun
+        return state
 
 
-def check_state(state: dict, n_moments: int) -> None:
-    """Refuse what is no state of the solver with so many moments."""
-    if not isinstance(state, dict) or len(state.get("moments", ())) != n_moments:
-        raise ValueError("state is that of another solver, or none.")
+def _new_state(theta0: NDArray, n_moments: int, random_state) -> dict:
+    return {
+        "theta": theta0.copy(),
+        "moments": [np.zeros_like(theta0) for _ in range(n_moments)],
+        "n_steps": 0,
+        "n_epochs": 0,
+        "learning_rate_scale": 1.0,
+        "seed": check_random_state(random_state).randint(np.iinfo(np.int32).max),
+    }
 
 
 def _snapshot(state: dict) -> dict:
     """A copy that the steps to come do not write into."""
     moments = [moment.copy() for moment in state["moments"]]
     return state | {"theta": state["theta"].copy(), "moments": moments}
-
-
-def _epoch_order(n_samples, batch_size, shuffle, state) -> NDArray | None:
-    """The order of the rows in this epoch: a function of the seed and the epoch's number."""
-    if not shuffle or batch_size == n_samples:
-        return None
-    return np.random.default_rng([state["seed"], state["n_epochs"]]).permutation(n_samples)

@@ -1,0 +1,50 @@
+"""The damped Gauss–Newton step, and Nielsen's rule for its damping."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, lapack
+
+from ..laplace import factorised
+
+INITIAL_DAMPING = 1e-2  # Nielsen's τ
+
+
+class Damping:
+    """The damping μ of the steps of one run, which begins at 10⁻² max_i M_ii with ν = 2.
+
+    References
+    ----------
+    H. B. Nielsen, "Damping parameter in Marquardt's method", report IMM-REP-1999-05, Technical
+    University of Denmark, 1999.
+    """
+
+    def __init__(self, M: NDArray):
+        self.mu, self.nu = INITIAL_DAMPING * M.diagonal().max(initial=0.0), 2.0
+
+    def step(
+        self, M: NDArray, g: NDArray, p: NDArray | float = 0.0
+    ) -> tuple[NDArray | None, float]:
+        """h of (M + diag(p) + μ I) h = −g, and hᵀ (μ h − g), what it promises to take off ‖r‖².
+
+        None and infinity where rounding leaves the matrix indefinite.
+        """
+        # A smaller damping would change nothing.
+        self.mu = max(self.mu, np.finfo(np.float64).eps * M.diagonal().max(initial=0.0))
+        try:
+            factor = factorised(M, p + self.mu)
+        except LinAlgError:
+            return None, math.inf
+        h = -lapack.dpotrs(factor, g, lower=1)[0]
+        return h, float(h @ (self.mu * h - g))
+
+    def accept(self, gain: float) -> None:
+        """After a step that gained the share ρ = ``gain`` of what it promised."""
+        self.mu *= max(1 / 3, 1 - (2 * min(gain, 1.0) - 1) ** 3)  # μ ← μ max(⅓, 1 − (2 ρ − 1)³)
+        self.nu = 2.0
+
+    def reject(self) -> None:
+        """After a step that was not taken."""
+        self.mu *= self.nu  # μ ← μ ν
+        self.nu *= 2  # ν ← 2 ν
