@@ -20,7 +20,7 @@ from .laplace import Evidence
 from .layout import checked_theta
 from .objective import MLPObjective
 from .parameters import by_evidence
-from .posterior import affordable, laplace, require_dense, weight_groups
+from .posterior import affordable, laplace, require_dense
 from .solvers import (
     CALLBACK,
     INTERRUPTED,
@@ -174,20 +174,22 @@ class Solver(NamedTuple):
         """Minimise the objective of a fold."""
         if self.name == "callable":
             return self.minimize(fold.objective, fold.theta0)
-        options = dict(self.options)
+        objective, options = fold.objective, dict(self.options)
         if callback is not None:
             options["callback"] = callback
         if fold.watched is not None:
             options["validation_loss"] = fold.watched.loss
         if self.name == "evidence":
-            options |= evidence_options(fold.objective, self.options["tol"])
+            require_dense(objective.n_params)
+            options["min_decay"] = decay_of_noise(objective, objective.total_weight, options["tol"])
         elif self.name in ("sgd", "adam"):
             options |= {"random_state": fold.seed, "state": earlier and earlier.state}
         else:
             options["loss_curve"] = earlier.loss_curve if earlier else ()
             if fold.watched is None:
-                options["min_decay"] = decay_of_noise(fold.objective, self.options["tol"])
-        return self.minimize(fold.objective, fold.theta0, **options)
+                n_rows = max(objective.n_samples, objective.total_weight)
+                options["min_decay"] = decay_of_noise(objective, n_rows, options["tol"])
+        return self.minimize(objective, fold.theta0, **options)
 
 
 def of_caller(solver: Callable, objective: MLPObjective, theta0: NDArray) -> OptimizeResult:
@@ -210,25 +212,11 @@ def of_caller(solver: Callable, objective: MLPObjective, theta0: NDArray) -> Opt
     )
 
 
-def evidence_options(objective: MLPObjective, tol: float) -> dict:
-    """What `minimize_evidence` is to know of the network and of the data."""
-    require_dense(objective.n_params)
-    d_K = objective.layout.sizes[-1]
-    return {
-        "groups": [np.concatenate(weight_groups(objective.layout))],
-        "weight": objective.total_weight,
-        "n_observations": objective.total_weight * d_K,
-        "noise": 2 * objective.loss_of_mean() / d_K,
-        "stop_at_noise": tol >= DEFAULT_TOL,
-    }
-
-
-def decay_of_noise(objective: MLPObjective, tol: float) -> float:
-    """The decay of ln(loss) an iteration below which L-BFGS is taken to fit noise."""
+def decay_of_noise(objective: MLPObjective, n_rows: float, tol: float) -> float:
+    """The decay of ln(loss) an iteration below which a solver is taken to fit noise."""
     if tol < DEFAULT_TOL:
         return 0.0
-    n_observations = max(objective.n_samples, objective.total_weight) * objective.layout.sizes[-1]
-    return 2 * LOG_LIKELIHOOD_PER_ITERATION / n_observations
+    return 2 * LOG_LIKELIHOOD_PER_ITERATION / (n_rows * objective.layout.sizes[-1])
 
 
 # ---- one fit, and several ---------------------------------------------------------------------
@@ -282,7 +270,7 @@ def kept(fold: Fold, solver: Solver, result: OptimizeResult, earlier: Fit | None
         validation_loss_curve=curves,
         validation_scores=scores,
         state=None if state is None else {"solver": solver.name, **state},
-        alpha=float(result.alpha[0]) if by_evidence else None,
+        alpha=result.alpha if by_evidence else None,
         posterior=posterior,
         warning=warning_of(result, solver),
     )

@@ -52,6 +52,10 @@ class Layout:
             for A, b, shape in self._pieces
         ]
 
+    def weight_indices(self) -> list[NDArray]:
+        """Where in θ the entries of each A_i lie."""
+        return [A.ravel() for A, _ in self.views(np.arange(self.n_params))]
+
     def stacked(self, vector: NDArray) -> list[NDArray]:
         """View a flat vector as [[A_0; b_0], …], each b_i the last row below its A_i.
 

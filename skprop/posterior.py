@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, solve_triangular
 
 from .laplace import Evidence, evidence, spread
-from .layout import Layout
 from .network import Network
 from .objective import MLPObjective, checked_alphas
 from .rows import Rows
@@ -43,11 +42,6 @@ def require_dense(P: int) -> None:
     )
 
 
-def weight_groups(layout: Layout) -> list[NDArray]:
-    """Where in θ the entries of each A_i are."""
-    return [A.ravel() for A, _ in layout.views(np.arange(layout.n_params))]
-
-
 @guarded
 def laplace(objective: MLPObjective, theta: NDArray, alpha) -> Evidence | None:
     """The posterior at θ under a penalty α, of the data of the objective, and its own noise.
@@ -55,7 +49,7 @@ def laplace(objective: MLPObjective, theta: NDArray, alpha) -> Evidence | None:
     None where the numbers do not allow it: it overflows, or rounding leaves H indefinite.
     """
     layout, W = objective.layout, objective.total_weight
-    groups = weight_groups(layout)
+    groups = layout.weight_indices()
     own = spread(groups, checked_alphas(objective.alpha, layout.n_layers), layout.n_params)
     alpha = checked_alphas(alpha, layout.n_layers)
     theta = theta.astype(objective.dtype)

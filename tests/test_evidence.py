@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import reference
+from scipy.linalg import null_space
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -13,9 +14,9 @@ from sklearn.linear_model import BayesianRidge
 from threadpoolctl import threadpool_limits
 
 from skprop import MLPObjective, MLPSigmoidRegressor, fitting
-from skprop.laplace import alphas, evidence, noise_variance
+from skprop.laplace import FLAT, alphas, evidence, noise_variance
 from skprop.network import Network
-from skprop.posterior import affordable, laplace, model_variance, weight_groups
+from skprop.posterior import affordable, laplace, model_variance
 from skprop.rows import Rows
 from skprop.solvers import CONVERGED, INTERRUPTED, LIMIT, minimize_evidence
 
@@ -37,7 +38,7 @@ def curvature(problem):
 
 def arguments(problem):
     """What `evidence` takes of a problem, by definition."""
-    groups = weight_groups(problem.objective().layout)
+    groups = problem.objective().layout.weight_indices()
     squares = 2 * problem.w.sum() * reference.loss(problem.theta, *problem.definition[:3], 0.0,
                                                    *problem.definition[4:])  # fmt: skip
     N = problem.w.sum() * problem.y.shape[1]
@@ -105,26 +106,36 @@ def test_the_log_evidence_is_the_density_of_the_targets():
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_linear_model_is_bayesian_ridge(diabetes, weighted):
+def test_a_linear_model_is_bayesian_ridge_on_what_the_intercept_leaves(diabetes, weighted):
+    """A bias of flat prior takes one direction of the n rows, and one of the W observations.
+
+    So with it the posterior is that of `BayesianRidge` without it on the other n − 1. The prior
+    is not quite flat but has the precision FLAT W, so what it takes is not quite one.
+    """
     X, y = diabetes
     w = np.random.default_rng(0).uniform(0.5, 3, len(y)) if weighted else np.ones(len(y))
     X, y = X - np.average(X, axis=0, weights=w), (y - np.average(y, weights=w)) / y.std()
     X /= X.std(axis=0)
     objective = MLPObjective(X, y, hidden_layer_sizes=(), sample_weight=w)
-    found = minimize_evidence(
-        objective, objective.initial_theta(0), [np.arange(10)], known=[10], tol=1e-12,
-        weight=w.sum(), n_observations=w.sum(),
-    )  # fmt: skip
+    found = minimize_evidence(objective, objective.initial_theta(0), tol=1e-12)
+    others, W, of_the_bias = null_space(np.sqrt(w)[None]).T, w.sum(), 1 / (1 + FLAT)
+    each = np.full(len(y) - 1, (W - of_the_bias) / (len(y) - 1))  # their weights
+    rows, targets = others @ (np.sqrt(w) * X.T).T, others @ (np.sqrt(w) * y)
     ridge = BayesianRidge(
-        alpha_1=0, alpha_2=0, lambda_1=0, lambda_2=0, tol=1e-14, max_iter=1000, compute_score=True
-    ).fit(X, y, w)
+        alpha_1=0, alpha_2=0, lambda_1=0, lambda_2=0, tol=1e-14, max_iter=1000,
+        compute_score=True, fit_intercept=False,
+    ).fit(rows / np.sqrt(each)[:, None], targets / np.sqrt(each), each)  # fmt: skip
     assert found.status == CONVERGED
-    np.testing.assert_allclose(found.x[:10], ridge.coef_, atol=1e-9)
+    np.testing.assert_allclose(found.x, [*ridge.coef_, 0], atol=1e-9)
     np.testing.assert_allclose(found.alpha, ridge.lambda_ / ridge.alpha_, rtol=1e-9)
-    np.testing.assert_allclose(found.evidence.noise, 1 / ridge.alpha_, rtol=1e-9)
-    np.testing.assert_allclose(found.evidence.log_evidence, ridge.scores_[-1], rtol=1e-12)
-    H = found.evidence.factor @ found.evidence.factor.T
-    np.testing.assert_allclose(found.evidence.noise * np.linalg.inv(H), ridge.sigma_, atol=1e-12)
+    posterior = found.evidence
+    np.testing.assert_allclose(posterior.noise, 1 / ridge.alpha_, rtol=1e-9)
+    assert posterior.n_effective == pytest.approx(posterior.gamma[0] + of_the_bias, rel=1e-12)
+    log_evidence = ridge.scores_[-1] + 0.5 * np.log(of_the_bias / W)
+    assert posterior.log_evidence == pytest.approx(log_evidence, rel=1e-7)
+    covariance = posterior.noise * np.linalg.inv(posterior.factor @ posterior.factor.T)
+    np.testing.assert_allclose(covariance[:10, :10], ridge.sigma_, atol=1e-12)
+    np.testing.assert_allclose(covariance[10, 10], posterior.noise * of_the_bias / W)
 
 
 def test_the_regressor_without_hidden_layer_is_a_bayesian_linear_model(diabetes):
@@ -488,27 +499,13 @@ def test_verbose_tells_the_evidence(capsys):
 def test_a_limit_is_a_warning_and_a_result():
     with pytest.warns(match="max_iter=2"):
         assert fit(max_iter=2).n_iter_ == 2
-    objective, _ = MLPSigmoidRegressor(3).make_objective(X, Y)
-    objective = MLPObjective(X, Y, hidden_layer_sizes=3)
-    found = minimize_evidence(
-        objective, objective.initial_theta(0), weight_groups(objective.layout), weight=60,
-        n_observations=60, max_fun=3,
-    )  # fmt: skip
+    found = minimize_evidence(OBJECTIVE, THETA0, max_fun=3)
     assert found.status == LIMIT
     assert found.nfev <= 4
 
 
-def by_evidence(objective, **options):
-    """`minimize_evidence` on X and Y from a fixed start, with one penalty for all weights."""
-    groups = [np.concatenate(weight_groups(objective.layout))]
-    n = len(X)
-    return minimize_evidence(
-        objective, THETA0, groups, weight=n, n_observations=n, **options
-    )  # fmt: skip
-
-
 def test_no_iterations_are_none_and_say_so():
-    found = by_evidence(OBJECTIVE, max_iter=0)
+    found = minimize_evidence(OBJECTIVE, THETA0, max_iter=0)
     np.testing.assert_array_equal(found.x, THETA0)
     assert (found.nit, found.success, found.status) == (0, False, LIMIT)
     assert "max_iter=0" in found.message
@@ -517,7 +514,8 @@ def test_no_iterations_are_none_and_say_so():
 class Counted:
     """An objective that remembers where it was evaluated."""
 
-    layout = OBJECTIVE.layout
+    layout, total_weight = OBJECTIVE.layout, OBJECTIVE.total_weight
+    loss_of_mean = OBJECTIVE.loss_of_mean
 
     def __init__(self):
         self.losses, self.derivatives = [], []
@@ -534,31 +532,20 @@ class Counted:
 @pytest.mark.parametrize("limit", [{}, {"max_fun": 7}])
 def test_evaluations_are_counted_each_theta_once(limit):
     objective = Counted()
-    found = by_evidence(objective, **limit)
+    found = minimize_evidence(objective, THETA0, **limit)
     assert found.nfev == len({*objective.losses, *objective.derivatives})
     assert found.njev == len(objective.derivatives) > 1
     assert limit or found.nfev > found.njev  # some steps were refused
 
 
-def told_and_found(**options):
-    """The σ² that the callback was told last, and that of the posterior at the end."""
+def test_the_posterior_has_the_noise_that_the_callback_was_told():
     told = []
-    found = by_evidence(
-        OBJECTIVE, callback=lambda iteration: told.append(iteration.noise_variance),
-        max_iter=5, **options,
+    found = minimize_evidence(
+        OBJECTIVE, THETA0, max_iter=5,
+        callback=lambda iteration: told.append(iteration.noise_variance),
     )  # fmt: skip
     assert len(set(told)) == 5
-    return told[-1], found.evidence.noise
-
-
-def test_the_posterior_has_the_noise_that_the_callback_was_told():
-    told, found = told_and_found()
-    assert found == told
-
-
-def test_the_posterior_without_known_parameters_has_the_noise_that_the_callback_was_told():
-    told, found = told_and_found(known=[len(THETA0) - 1])
-    assert found == told
+    assert found.evidence.noise == told[-1]
 
 
 def test_an_interrupt_keeps_what_was_found_and_undoes_a_committee():
@@ -570,16 +557,13 @@ def test_an_interrupt_keeps_what_was_found_and_undoes_a_committee():
             raise KeyboardInterrupt
 
     def run(**options):
-        groups = [np.concatenate(weight_groups(objective.layout))]
-        return minimize_evidence(
-            objective, theta0, groups, weight=60, n_observations=60, **options
-        )  # fmt: skip
+        return minimize_evidence(objective, theta0, **options)
 
     found, expected = run(callback=interrupt), run(max_iter=3)
     assert found.status == INTERRUPTED
     assert found.nit == 3
     np.testing.assert_array_equal(found.x, expected.x)
-    np.testing.assert_array_equal(found.alpha, expected.alpha)
+    assert found.alpha == expected.alpha
     np.testing.assert_array_equal(found.evidence.factor, expected.evidence.factor)
 
 

@@ -1,89 +1,69 @@
-"""MacKay's evidence framework: Levenberg–Marquardt with penalties and noise from the data."""
+"""MacKay's evidence framework: Levenberg–Marquardt with the penalty and the noise from the data."""
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import LinAlgError, lapack
 from scipy.optimize import OptimizeResult
 
-from ..laplace import Evidence, alphas, evidence, factorised, least_alpha, noise_variance, spread
-from .damping import INITIAL_DAMPING
+from ..laplace import Evidence, alphas, evidence, least_alpha, noise_variance, spread
+from .damping import Damping
 from .progress import Callback, Progress, check_limits, floating
-from .reasons import CONVERGED, FAILED, INFINITE, LIMIT
+from .reasons import CONVERGED, FAILED, INFINITE, limit_reached, within_tol
 
 # A noise below this share of the variance of the targets is rounding.
 LEAST_NOISE = 1e-14
 WINDOW = 10  # iterations
-# What the log-likelihood must gain for each effective parameter, and for each iteration; Akaike's
-# criterion charges 1 a parameter, Schwarz's ½ ln N (3.4 for 1,000 observations).
-PRICE, GAIN = 2.5, 1.5
+# What the log-likelihood must gain for each effective parameter; Akaike's criterion charges 1,
+# Schwarz's ½ ln N (3.4 for 1,000 observations).
+PRICE = 2.5
 LARGEST_ALPHA = 1e20  # in units of the least
 
 
 def minimize_evidence(
     objective,
     theta0: ArrayLike,
-    groups: Sequence[NDArray],
     *,
-    weight: float,
-    n_observations: float,
-    noise: float = 1.0,
-    known: ArrayLike = (),
     tol: float = 1e-4,
-    stop_at_noise: bool = False,
+    min_decay: float = 0.0,
     n_iter_no_change: int = 25,
     max_iter: int = 1000,
     max_fun: int = 15000,
     callback: Callback | None = None,
 ) -> OptimizeResult:
-    """Minimise the penalised loss, with the penalties and the noise that the data make probable.
+    """Minimise the penalised loss, with the penalty and the noise that the data make probable.
 
-    With W = Σ w, r² = Σ_s w_s ‖f(x_s) − y_s‖² and A_i the parameters of group i, every iteration
-    takes a damped Gauss–Newton step on::
+    With W = Σ w, N = W d_K observations, r² = Σ_s w_s ‖f(x_s) − y_s‖² and ‖A‖² the sum of the
+    squares of all weights, every iteration takes a damped Gauss–Newton step on::
 
-        L(θ) = 1/(2W) [ r²(θ) + Σ_i α_i ‖A_i‖² ]
+        L(θ) = 1/(2W) [ r²(θ) + α ‖A‖² ]
 
-    and then sets, with γ_i of the Gaussian approximation there (see `skprop.laplace`)::
+    and then sets, with γ_A the part of γ that the weights have (see `skprop.laplace`)::
 
-        σ² ← r²/(N − γ),    α_i ← σ² γ_i/‖A_i‖²
+        σ² ← r²/(N − γ),    α ← σ² γ_A/‖A‖²
 
-    It starts with the noise as large as the targets' variance, so from strong penalties that it
+    It starts with the noise as large as the targets' variance, so from a strong penalty that it
     loosens as the fit improves.
 
     Parameters
     ----------
     objective : MLPObjective with ``alpha=0``
-        Or anything with ``loss(theta)`` and ``normal_equations(theta)`` -> (L, gradient,
-        Gauss–Newton matrix) of r²/(2W).
+        Or anything with its ``loss(theta)``, ``normal_equations(theta)``, ``loss_of_mean()``,
+        ``total_weight`` and ``layout``.
     theta0 : array-like of shape (P,)
         Where to start; it is not changed.
-    groups : sequence of int ndarray
-        Where in θ the parameters of each α_i are; those in no group have a flat prior.
-    weight : float
-        W.
-    n_observations : float
-        N: W times the number of outputs.
-    noise : float, default=1.0
-        σ² to start with, as a rule the variance of the targets.
-    known : array-like of int, optional
-        Parameters in no group to leave out of γ and of the posterior. On a linear model without
-        its intercepts this gives the fixed point of `sklearn.linear_model.BayesianRidge`.
     tol : float, default=1e-4
-        The run ends where no entry of the gradient of L exceeds ``tol`` and no α_i nor σ² changes
-        by more than ten times this share of itself.
-    stop_at_noise : bool, default=False
-        Whether to end also where the log-likelihood −½ N ln σ² has risen, over the last 10
-        iterations, by less than 2.5 for every effective parameter by which γ has grown, or by less
-        than 1.5 an iteration over the last ``n_iter_no_change``.
-        Otherwise the run goes on to the fixed point. That is not the greatest evidence, as
-        smaller penalties let ∇f grow: on noisy data it fits noise.
-    n_iter_no_change : int, default=25
-    max_iter : int, default=1000
-    max_fun : int, default=15000
-        The most evaluations of the loss.
+        The run ends where no entry of the gradient of L exceeds ``tol`` and neither α nor σ²
+        changes by more than ten times this share of itself.
+    min_decay : float, default=0.0
+        As in `minimize_lbfgs`. Above 0 the run also ends where the log-likelihood −½ N ln σ² has
+        risen, over the last 10 iterations, by less than 2.5 for every effective parameter by which
+        γ has grown. At 0 the run goes on to the fixed point. That is not the greatest evidence,
+        as smaller penalties let ∇f grow: on noisy data it fits noise.
+    n_iter_no_change, max_iter, max_fun
+        As in `minimize_lbfgs`; an evaluation (``max_fun``) is that of the loss at a step tried.
     callback : callable, optional
         As in `minimize_lbfgs`; it is also told ``noise_variance``, ``n_effective`` and
         ``log_evidence``.
@@ -91,10 +71,10 @@ def minimize_evidence(
     Returns
     -------
     OptimizeResult
-        As of `minimize_lbfgs`, ``fun`` with the penalties at the end; ``alpha``, an array of shape
-        (len(groups),); and ``evidence``, the `skprop.laplace.Evidence` there: its ``noise`` is σ²,
-        its ``n_effective`` γ, and σ² H⁻¹ the covariance of the posterior, where its ``factor`` is
-        the Cholesky factor L of H = L Lᵀ.
+        As of `minimize_lbfgs`, ``fun`` with the penalty at the end; ``njev``, the evaluations of
+        the normal equations; ``alpha``, a float; and ``evidence``, the `skprop.laplace.Evidence`
+        there: its ``noise`` is σ², its ``n_effective`` γ, and σ² H⁻¹ the covariance of the
+        posterior, where its ``factor`` is the Cholesky factor L of H = L Lᵀ.
 
     Raises
     ------
@@ -107,129 +87,175 @@ def minimize_evidence(
     Computation 4 (1992), 448-472. F. D. Foresee and M. T. Hagan, "Gauss-Newton approximation to
     Bayesian learning", ICNN 1997, 1930-1935.
     """
-    theta, W, N = floating(theta0), weight, n_observations
-    counted = np.setdiff1d(np.arange(len(theta)), np.asarray(known, dtype=np.intp))
-    counted_groups = [np.searchsorted(counted, index) for index in groups]
-    check_limits(tol, 0.0, max_iter, max_fun)
-    least_noise = LEAST_NOISE * noise
-    progress = Progress(n_iter_no_change, min_decay=stop_at_noise * 2 * GAIN / N, callback=callback)
-
-    def bounded(alpha: NDArray) -> NDArray:
-        """α_i that neither leave H singular nor are beyond all data."""
-        least = least_alpha(G, theta.dtype)
-        return np.clip(np.nan_to_num(alpha, nan=np.inf), least, LARGEST_ALPHA * least)
-
-    def posterior() -> Evidence:
-        if len(counted) == len(theta):
-            return evidence(G, theta, squares, N, groups, alpha, noise)
-        some = G[np.ix_(counted, counted)]
-        return evidence(some, theta[counted], squares, N, counted_groups, alpha, noise)
-
-    nfev = njev = 0
+    theta = floating(theta0)
+    check_limits(tol, min_decay, max_iter, max_fun)
+    data = _Data(objective)
+    progress = Progress(n_iter_no_change, min_decay=min_decay, callback=callback)
     status, message, history = None, None, deque(maxlen=WINDOW + 1)
     with progress.running():
-        squares, g, G = _normal_equations(objective, theta, W)
-        nfev = njev = 1
-        total, alpha, now = squares, np.full(len(groups), math.nan), None
-        if np.isfinite(squares + np.abs(g).max(initial=0.0) + G.trace()):
-            sizes = np.array([len(index) for index in groups])
-            alpha = bounded(alphas(theta, groups, sizes, noise))  # as if γ_i were n_i
-            total, now = squares + float(_penalty(theta, groups, alpha) @ theta), posterior()
+        at, prior, found = data.expand(theta), _Prior(math.nan, data.variance), None
+        total = at.squares
+        if at.is_finite():
+            prior = data.prior(at, data.n_weights, data.variance)  # as if γ_A were their number
+            total += float((data.precision(prior) * theta) @ theta)
+            found = data.posterior(at, prior)
         else:
             status, message = FAILED, INFINITE
-        progress.begin(theta, total / (2 * W), kept=(theta, total, alpha, now))
-        damping, growth = INITIAL_DAMPING * G.diagonal().max(initial=0.0), 2.0
+        progress.begin(theta, total / (2 * data.W), kept=(theta, total, prior, found))
+        damping = Damping(at.G)
         while status is None and progress.status is None:
-            next_noise = max(noise_variance(squares, N, now.n_effective), least_noise)
-            next_alpha = bounded(alphas(theta, groups, now.gamma, next_noise))
-            change = _change(alpha, next_alpha, noise, next_noise)
-            slope = g + _penalty(theta, groups, next_alpha)
-            largest = np.abs(slope).max(initial=0.0) / W
+            next_prior = data.update(at, found)
+            slope = at.g + data.precision(next_prior) * at.theta
+            largest = np.abs(slope).max(initial=0.0) / data.W
+            history.append((data.log_likelihood(next_prior.noise), found.n_effective))
+            nit, change = len(progress.loss_curve), _change(prior, next_prior)
             status, message = _reason_to_stop(
-                largest, change, len(progress.loss_curve), nfev, tol, max_iter, max_fun
+                largest, change, nit, data.nfev, tol, max_iter, max_fun
             )
-            history.append((-0.5 * N * math.log(next_noise or 1.0), now.n_effective))
-            if stop_at_noise and status is None:
+            if min_decay > 0 and status is None:
                 status, message = _noise_begins(history)
             if status is not None:
                 break
-            noise, alpha = next_noise, next_alpha
-            p = spread(groups, alpha, len(theta))
-            total = squares + float(p @ theta**2)
-            while nfev < max_fun:
-                damping = max(damping, np.finfo(np.float64).eps * G.diagonal().max())
-                h, trial_total = _damped_step(G, p, slope, damping), math.inf
-                promised = math.inf if h is None else float(h @ (damping * h - slope))
-                if h is not None:
-                    trial = theta + h.astype(theta.dtype)
-                    if np.isfinite(trial).all():
-                        trial_total = 2 * W * objective.loss(trial) + float(p @ trial**2)
-                        nfev += 1
-                rounding = np.finfo(theta.dtype).eps * total
-                if trial_total < total or promised <= rounding >= trial_total - total:
-                    gain = (total - trial_total) / promised if promised > rounding else 1.0
-                    # μ ← μ max(⅓, 1 − (2 ρ − 1)³)
-                    damping *= max(1 / 3, 1 - (2 * min(gain, 1.0) - 1) ** 3)
-                    theta, total, growth = trial, trial_total, 2.0
-                    squares, g, G = _normal_equations(objective, theta, W)
-                    njev += 1
-                    break
-                if promised <= rounding:
-                    break  # at the minimum, for these penalties
-                damping *= growth
-                growth *= 2  # μ ← μ ν, ν ← 2 ν
-            now = posterior()
+            prior = next_prior
+            at, total = _step(data, at, prior, damping, max_fun)
+            found = data.posterior(at, prior)
             progress.record(
-                theta,
-                total / (2 * W),
-                kept=(theta, total, alpha, now),
-                noise_variance=noise,
-                n_effective=now.n_effective,
-                log_evidence=now.log_evidence,
+                at.theta,
+                total / (2 * data.W),
+                kept=(at.theta, total, prior, found),
+                noise_variance=prior.noise,
+                n_effective=found.n_effective,
+                log_evidence=found.log_evidence,
             )
     status, message = progress.conclude(status, message)
-    theta, total, alpha, now = progress.kept
-    counts = {"nfev": nfev, "njev": njev}
+    theta, total, prior, found = progress.kept
+    counts = {"nfev": data.nfev, "njev": data.njev}
     return progress.result(
-        status, message, theta, total / (2 * W), **counts, alpha=alpha, evidence=now
+        status, message, theta, total / (2 * data.W), **counts, alpha=prior.alpha, evidence=found
     )
 
 
-def _change(alpha: NDArray, next_alpha: NDArray, noise: float, next_noise: float) -> float:
-    """The largest relative change of a penalty or of the noise; 0 where all is exact."""
-    if next_noise == 0:
+class _Prior(NamedTuple):
+    """The hyper-parameters α and σ²."""
+
+    alpha: float
+    noise: float
+
+
+class _Expansion(NamedTuple):
+    """r² to second order around θ: its value, half its gradient, and Σ w ∇f ∇fᵀ."""
+
+    theta: NDArray
+    squares: float
+    g: NDArray
+    G: NDArray
+
+    def is_finite(self) -> bool:
+        return bool(np.isfinite(self.squares + np.abs(self.g).max(initial=0.0) + self.G.trace()))
+
+
+class _Data:
+    """r² of the data of an objective, the evaluations of it counted, and what follows for α, σ².
+
+    Attributes
+    ----------
+    W, N, variance : float
+        The sum of the weights of the rows, the number of observations, and the variance of the
+        targets.
+    nfev, njev : int
+        Evaluations of r², and of its expansion.
+    """
+
+    def __init__(self, objective):
+        d_K = objective.layout.sizes[-1]
+        self._objective = objective
+        self.W, self.N = objective.total_weight, objective.total_weight * d_K
+        self.variance = 2 * objective.loss_of_mean() / d_K
+        self._group = [np.concatenate(objective.layout.weight_indices())]
+        self.n_weights = len(self._group[0])
+        self.nfev = self.njev = 0
+
+    def squares(self, theta: NDArray) -> float:
+        squares = 2 * self.W * self._objective.loss(theta)
+        self.nfev += 1
+        return squares
+
+    def expand(self, theta: NDArray) -> _Expansion:
+        loss, g, G = self._objective.normal_equations(theta)
+        G *= self.W
+        self.nfev, self.njev = self.nfev or 1, self.njev + 1  # the first stands for r² too
+        return _Expansion(theta, 2 * self.W * loss, self.W * g, G)
+
+    def precision(self, prior: _Prior) -> NDArray:
+        """α at the weights, 0 at the biases."""
+        return spread(self._group, [prior.alpha], self._objective.layout.n_params)
+
+    def posterior(self, at: _Expansion, prior: _Prior) -> Evidence:
+        alpha, noise = np.array([prior.alpha]), prior.noise
+        return evidence(at.G, at.theta, at.squares, self.N, self._group, alpha, noise)
+
+    def prior(self, at: _Expansion, gamma: float, noise: float) -> _Prior:
+        """The most probable α, if it neither leaves H singular nor is beyond all data."""
+        least = least_alpha(at.G, at.theta.dtype)
+        (alpha,) = alphas(at.theta, self._group, np.array([gamma]), noise)
+        alpha = np.clip(np.nan_to_num(alpha, nan=np.inf), least, LARGEST_ALPHA * least)
+        return _Prior(float(alpha), noise)
+
+    def update(self, at: _Expansion, found: Evidence) -> _Prior:
+        """The most probable α and σ² at the γ of a posterior."""
+        noise = noise_variance(at.squares, self.N, found.n_effective)
+        return self.prior(at, found.gamma[0], max(noise, LEAST_NOISE * self.variance))
+
+    def log_likelihood(self, noise: float) -> float:
+        """That of the residuals under their own variance, up to a constant."""
+        return -0.5 * self.N * math.log(noise or 1.0)
+
+
+def _step(
+    data: _Data, at: _Expansion, prior: _Prior, damping: Damping, max_fun: int
+) -> tuple[_Expansion, float]:
+    """r² around the end of a step that lowers r² + α ‖A‖², and that sum there.
+
+    The step is none at the minimum, and after ``max_fun`` evaluations.
+    """
+    p, theta = data.precision(prior), at.theta
+    total = at.squares + float(p @ theta**2)
+    rounding = np.finfo(theta.dtype).eps * total
+    while data.nfev < max_fun:
+        (h, promised), trial_total = damping.step(at.G, at.g + p * theta, p), math.inf
+        if h is not None:
+            trial = theta + h.astype(theta.dtype)
+            if np.isfinite(trial).all():
+                trial_total = data.squares(trial) + float(p @ trial**2)
+        if trial_total < total or promised <= rounding >= trial_total - total:
+            damping.accept((total - trial_total) / promised if promised > rounding else 1.0)
+            return data.expand(trial), trial_total
+        if promised <= rounding:
+            break
+        damping.reject()
+    return at, total
+
+
+def _change(prior: _Prior, next_prior: _Prior) -> float:
+    """The larger of the relative changes of α and σ²; 0 where all is exact."""
+    if next_prior.noise == 0:
         return 0.0
-    return float(max(np.abs(next_alpha / alpha - 1).max(), abs(next_noise / noise - 1)))
-
-
-def _normal_equations(objective, theta: NDArray, W: float) -> tuple[float, NDArray, NDArray]:
-    """Σ w ‖r‖², half its gradient and Σ w ∇f ∇fᵀ."""
-    loss, g, G = objective.normal_equations(theta)
-    G *= W
-    return 2 * W * loss, W * g, G
-
-
-def _penalty(theta: NDArray, groups: list[NDArray], alpha: NDArray) -> NDArray:
-    """Half the gradient of Σ α_i ‖A_i‖²."""
-    return spread(groups, alpha, len(theta)) * theta
+    return max(abs(b / a - 1) for a, b in zip(prior, next_prior, strict=True))
 
 
 def _reason_to_stop(largest, change, nit, nfev, tol, max_iter, max_fun):
-    """Status and message, or None and None."""
+    """Why to end the run here, as status and message, or None and None."""
     if largest <= tol and change <= 10 * tol:
-        return CONVERGED, (
-            f"The largest entry of the gradient, {largest:.1e}, is within tol={tol:g}, and the "
-            "penalties and the noise have settled."
-        )
+        return within_tol(largest, tol, ", and the penalties and the noise have settled")
     if nit >= max_iter:
-        return LIMIT, f"The limit max_iter={max_iter} was reached."
+        return limit_reached(max_iter=max_iter)
     if nfev >= max_fun:
-        return LIMIT, f"The limit max_fun={max_fun} was reached."
+        return limit_reached(max_fun=max_fun)
     return None, None
 
 
 def _noise_begins(history: deque):
-    """Status and message, or None and None."""
+    """Whether the log-likelihood rose too little for its parameters; as `_reason_to_stop`."""
     gain, paid = np.subtract(history[-1], history[0])
     if len(history) <= WINDOW or paid <= 0 or gain >= PRICE * paid:
         return None, None
@@ -237,12 +263,3 @@ def _noise_begins(history: deque):
         f"Over the last {WINDOW} iterations the log-likelihood rose by {gain:.1f} for {paid:.1f} "
         "more effective parameters: the rest is likely to be noise."
     )
-
-
-def _damped_step(G: NDArray, p: NDArray, slope: NDArray, damping: float) -> NDArray | None:
-    """h of (G + diag(p) + μ I) h = −slope, or None where rounding leaves the matrix indefinite."""
-    try:
-        factor = factorised(G, p + damping)
-    except LinAlgError:
-        return None
-    return -lapack.dpotrs(factor, slope, lower=1)[0]
