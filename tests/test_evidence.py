@@ -18,7 +18,7 @@ from skprop.laplace import FLAT, alphas, evidence, noise_variance
 from skprop.network import Network
 from skprop.posterior import affordable, laplace, model_variance
 from skprop.rows import Rows
-from skprop.solvers import CONVERGED, INTERRUPTED, LIMIT, minimize_evidence
+from skprop.solvers import CONVERGED, FAILED, INTERRUPTED, LIMIT, minimize_evidence
 
 X = np.random.default_rng(0).normal(size=(60, 3))
 Y = np.sin(2 * X[:, 0]) + X[:, 1] + np.random.default_rng(1).normal(scale=0.2, size=60)
@@ -277,6 +277,13 @@ def test_a_target_without_noise_and_a_constant_one():
     mixed = fit(y=np.column_stack([np.ones(60), Y]))
     assert (mixed.predict(X)[:, 0] == 1).all()
     assert mixed.predict(X, return_std=True)[1].shape == (60, 2)
+
+
+@pytest.mark.parametrize("constant", [0.0, 2.0])
+def test_a_constant_target_in_its_own_units(constant):
+    model = fit(y=np.full(60, constant), standardize=False)
+    np.testing.assert_allclose(model.predict(X), constant, atol=1e-6)
+    assert model.noise_variance_ < 1e-12
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 5])
@@ -546,6 +553,28 @@ def test_the_posterior_has_the_noise_that_the_callback_was_told():
     )  # fmt: skip
     assert len(set(told)) == 5
     assert found.evidence.noise == told[-1]
+
+
+@pytest.mark.parametrize("spoilt", ["gradient", "curvature"])
+def test_derivatives_that_are_no_numbers_end_the_run_at_the_last_whole_iteration(spoilt):
+    objective = MLPObjective(X, Y, hidden_layer_sizes=3)
+    theta0, evaluate, n_calls = objective.initial_theta(0), objective.normal_equations, 0
+
+    def normal_equations(theta):
+        nonlocal n_calls
+        n_calls += 1
+        loss, g, G = evaluate(theta)
+        if n_calls == 4:
+            {"gradient": g, "curvature": G}[spoilt][...] = np.nan
+        return loss, g, G
+
+    expected = minimize_evidence(objective, theta0, max_iter=2)
+    objective.normal_equations = normal_equations
+    found = minimize_evidence(objective, theta0)
+    assert (found.success, found.status, found.nit) == (False, FAILED, 2)
+    assert "infinite or NaN" in found.message
+    np.testing.assert_array_equal(found.x, expected.x)
+    assert found.fun == expected.fun
 
 
 def test_an_interrupt_keeps_what_was_found_and_undoes_a_committee():

@@ -105,19 +105,21 @@ def minimize_evidence(
         damping = Damping(at.G)
         while status is None and progress.status is None:
             next_prior = data.update(at, found)
-            slope = at.g + data.precision(next_prior) * at.theta
+            p = data.precision(next_prior)
+            slope = at.g + p * at.theta  # half the gradient of r² + α ‖A‖²
             largest = np.abs(slope).max(initial=0.0) / data.W
             history.append((data.log_likelihood(next_prior.noise), found.n_effective))
             nit, change = len(progress.loss_curve), _change(prior, next_prior)
-            status, message = _reason_to_stop(
-                largest, change, nit, data.nfev, tol, max_iter, max_fun
-            )
+            status, message = _reason(largest, change, nit, data.nfev, tol, max_iter, max_fun)
             if min_decay > 0 and status is None:
                 status, message = _noise_begins(history)
             if status is not None:
                 break
             prior = next_prior
-            at, total = _step(data, at, prior, damping, max_fun)
+            at, total = _step(data, at, p, slope, damping, max_fun)
+            if not at.is_finite():
+                status, message = FAILED, INFINITE
+                break
             found = data.posterior(at, prior)
             progress.record(
                 at.theta,
@@ -151,7 +153,7 @@ class _Expansion(NamedTuple):
     G: NDArray
 
     def is_finite(self) -> bool:
-        return bool(np.isfinite(self.squares + np.abs(self.g).max(initial=0.0) + self.G.trace()))
+        return math.isfinite(self.squares + np.abs(self.g).max(initial=0.0) + self.G.trace())
 
 
 class _Data:
@@ -197,9 +199,9 @@ class _Data:
     def prior(self, at: _Expansion, gamma: float, noise: float) -> _Prior:
         """The most probable α, if it neither leaves H singular nor is beyond all data."""
         least = least_alpha(at.G, at.theta.dtype)
-        (alpha,) = alphas(at.theta, self._group, np.array([gamma]), noise)
-        alpha = np.clip(np.nan_to_num(alpha, nan=np.inf), least, LARGEST_ALPHA * least)
-        return _Prior(float(alpha), noise)
+        most = min(LARGEST_ALPHA * least, np.finfo(np.float64).max)
+        alpha = float(alphas(at.theta, self._group, np.array([gamma]), noise)[0])
+        return _Prior(max(alpha if alpha < most else most, least), noise)  # the most for NaN too
 
     def update(self, at: _Expansion, found: Evidence) -> _Prior:
         """The most probable α and σ² at the γ of a posterior."""
@@ -212,17 +214,16 @@ class _Data:
 
 
 def _step(
-    data: _Data, at: _Expansion, prior: _Prior, damping: Damping, max_fun: int
+    data: _Data, at: _Expansion, p: NDArray, slope: NDArray, damping: Damping, max_fun: int
 ) -> tuple[_Expansion, float]:
-    """r² around the end of a step that lowers r² + α ‖A‖², and that sum there.
+    """r² around the end of a step that lowers r² + Σ p θ², and that sum there.
 
     The step is none at the minimum, and after ``max_fun`` evaluations.
     """
-    p, theta = data.precision(prior), at.theta
-    total = at.squares + float(p @ theta**2)
+    theta, total = at.theta, at.squares + float(p @ at.theta**2)
     rounding = np.finfo(theta.dtype).eps * total
     while data.nfev < max_fun:
-        (h, promised), trial_total = damping.step(at.G, at.g + p * theta, p), math.inf
+        (h, promised), trial_total = damping.step(at.G, slope, p), math.inf
         if h is not None:
             trial = theta + h.astype(theta.dtype)
             if np.isfinite(trial).all():
@@ -237,13 +238,13 @@ def _step(
 
 
 def _change(prior: _Prior, next_prior: _Prior) -> float:
-    """The larger of the relative changes of α and σ²; 0 where all is exact."""
-    if next_prior.noise == 0:
-        return 0.0
+    """The larger of the relative changes of α and σ²; 0 where σ² is 0, all being exact."""
+    if next_prior.noise == 0 or prior.noise == 0:
+        return 0.0 if next_prior.noise == 0 else math.inf
     return max(abs(b / a - 1) for a, b in zip(prior, next_prior, strict=True))
 
 
-def _reason_to_stop(largest, change, nit, nfev, tol, max_iter, max_fun):
+def _reason(largest, change, nit, nfev, tol, max_iter, max_fun):
     """Why to end the run here, as status and message, or None and None."""
     if largest <= tol and change <= 10 * tol:
         return within_tol(largest, tol, ", and the penalties and the noise have settled")
@@ -255,7 +256,7 @@ def _reason_to_stop(largest, change, nit, nfev, tol, max_iter, max_fun):
 
 
 def _noise_begins(history: deque):
-    """Whether the log-likelihood rose too little for its parameters; as `_reason_to_stop`."""
+    """Whether the log-likelihood rose too little for its parameters; as `_reason`."""
     gain, paid = np.subtract(history[-1], history[0])
     if len(history) <= WINDOW or paid <= 0 or gain >= PRICE * paid:
         return None, None

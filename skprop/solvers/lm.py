@@ -101,7 +101,7 @@ def minimize_lm(
                 njev += 1
                 damping = damping or Damping(JtJ)
             nit = len(progress.loss_curve)
-            status, message = _reason_to_stop(loss, g, JtJ, nit, nfev, tol, max_iter, max_fun)
+            status, message = _reason(loss, g, JtJ, nit, nfev, tol, max_iter, max_fun)
             if status is not None:
                 break
             (h, promised), trial_loss = damping.step(JtJ, g), math.inf
@@ -125,7 +125,7 @@ def minimize_lm(
     return progress.result(status, message, theta, loss, nfev=nfev, njev=njev)
 
 
-def _reason_to_stop(loss, g, JtJ, nit, nfev, tol, max_iter, max_fun):
+def _reason(loss, g, JtJ, nit, nfev, tol, max_iter, max_fun):
     """Why to end the run here, as status and message, or None and None."""
     largest, diagonal = np.abs(g).max(initial=0.0), JtJ.diagonal().max(initial=0.0)
     if nit >= max_iter:
