@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial, wraps
 
 import numpy as np
@@ -19,6 +19,7 @@ __all__ = [
     "ALONE",
     "MAX_THREADS",
     "SingleThreadedBLAS",
+    "guard",
     "guarded",
     "helpers",
     "ignoring_overflow",
@@ -117,8 +118,15 @@ class single_threaded_blas:
 ALONE = contextlib.nullcontext(1)
 
 
+@contextlib.contextmanager
+def guard() -> Iterator[None]:
+    """Context of a computation: overflow is silent in it, and BLAS runs on one thread."""
+    with ignoring_overflow(), single_threaded_blas():
+        yield
+
+
 def guarded(function: Callable) -> Callable:
-    """Decorate a computation: overflow is silent in it, and BLAS runs on one thread."""
+    """Decorate a function that runs in a `guard`, at a third of its cost."""
 
     @ignoring_overflow()
     @wraps(function)

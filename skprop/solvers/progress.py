@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult
 
 from ..compat import Interval
-from ..threads import guarded
+from ..threads import guard
 from .reasons import CALLBACK, CONVERGED, FAILED, INTERRUPTED
 
 Callback = Callable[[OptimizeResult], object]
@@ -119,7 +119,7 @@ class Progress:
     def running(self) -> Iterator[None]:
         """The context of a solver's loop; a KeyboardInterrupt leaves it only before `begin`."""
         try:
-            with guarded():
+            with guard():
                 yield
         except KeyboardInterrupt:
             if not self.interrupted():

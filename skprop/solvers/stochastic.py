@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult
 from sklearn.utils import check_random_state, gen_batches
 
-from ..threads import guarded
+from ..threads import guard
 from .progress import Callback, Progress, check_range, floating
 from .reasons import CONVERGED, FAILED, INTERRUPTED, limit_reached
 
@@ -296,7 +296,7 @@ class _Descent:
         if progress.status == INTERRUPTED:
             status, message = progress.status, progress.message
         nfev = state["n_steps"] - first_step
-        with guarded():
+        with guard():
             if status in (FAILED, INTERRUPTED):
                 candidates = self._candidates(status, start, state["theta"])
                 losses = ((self._loss(x), x) for x in candidates)
