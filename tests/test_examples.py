@@ -4,6 +4,7 @@ import functools
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,13 @@ plt.gcf().savefig("picture.png", dpi=100)
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory):
-    """A function of an example's name: what a quick run printed, and where it ran."""
+def quick(request, tmp_path_factory):
+    """A function of an example's name: what a quick run printed, and where it ran.
 
-    @functools.cache
+    Two run at a time, as each is mostly one core that imports.
+    """
+
     def run(name):
-        if name == "onnx_serving":
-            pytest.importorskip("onnxruntime")
         directory = tmp_path_factory.mktemp(name)
         command = [sys.executable, "-X", "utf8", "-W", "error", "-c", DRAWN]
         command += [EXAMPLES / f"{name}.py", "--quick"]
@@ -45,7 +46,19 @@ def quick(tmp_path_factory):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout, directory
 
-    return run
+    pool = ThreadPoolExecutor(2)
+    begun = functools.cache(functools.partial(pool.submit, run))
+
+    def result(name):
+        if name == "onnx_serving":
+            pytest.importorskip("onnxruntime")
+        return begun(name).result()
+
+    for test in request.session.items:
+        if getattr(test, "originalname", "") == "test_every_example_ends_in_a_picture":
+            begun(test.callspec.params["name"])
+    yield result
+    pool.shutdown(cancel_futures=True)
 
 
 def number_after(words, printed):

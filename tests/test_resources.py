@@ -166,7 +166,7 @@ def test_a_thousand_fits_leave_the_memory_as_it_was():
 
 @pytest.mark.parametrize("solver", ["lbfgs", "adam"])
 def test_a_fit_on_a_file_larger_than_the_memory_it_may_take(solver, tmp_path):
-    n, d = 400_000, 100
+    n, d = 200_000, 100  # 153 MiB
     X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.float64, (n, d))
     for start in range(0, n, 50_000):
         X[start : start + 50_000] = np.random.default_rng(start).normal(size=(50_000, d))
@@ -185,7 +185,7 @@ def test_a_fit_on_a_file_larger_than_the_memory_it_may_take(solver, tmp_path):
 
         X = np.load({str(tmp_path / "X.npy")!r}, mmap_mode="r")
         y = np.sin(X[:, 0])
-        fit(X[:100_000], y[:100_000])  # all libraries and threads are there
+        fit(X[:50_000], y[:50_000])  # all libraries and threads are there
         if sys.platform == "linux":
             import resource
             with open("/proc/self/statm") as file:
