@@ -16,7 +16,7 @@ def scipy_solver(objective, theta0):
 ESTIMATORS = [
     MLPSigmoidRegressor(),
     MLPSigmoidRegressor(solver="lm"),
-    MLPSigmoidRegressor(solver="lm", early_stopping=True),
+    MLPSigmoidRegressor(hidden_layer_sizes=10, solver="lm", early_stopping=True),
     MLPSigmoidRegressor(solver="sgd"),
     MLPSigmoidRegressor(solver="adam"),
     MLPSigmoidRegressor(solver=scipy_solver),
