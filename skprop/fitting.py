@@ -1,21 +1,15 @@
-"""The fit of one network or of several side by side: a `Fold` in, a `Fit` out.
-
-What a fit leaves behind becomes attributes of an estimator in one function, `attributes`.
-"""
+"""The fit of one network or of several side by side: a `Fold` in, a `Fit` out."""
 
 import math
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from itertools import zip_longest
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult
-from sklearn.exceptions import ConvergenceWarning
 
-from .folds import MISSING, Fold, Setup
+from .folds import Fold
 from .laplace import Evidence
 from .layout import checked_theta
 from .objective import MLPObjective
@@ -34,16 +28,7 @@ from .solvers import (
 from .solvers.progress import Callback
 from .threads import run, single_threaded_blas
 
-__all__ = [
-    "DEFAULT_TOL",
-    "Fit",
-    "Solver",
-    "attributes",
-    "fit_one",
-    "fit_side_by_side",
-    "posterior_attributes",
-    "warn_of",
-]
+__all__ = ["DEFAULT_TOL", "SOLVERS", "Fit", "Solver", "fit_one", "fit_side_by_side"]
 
 # An L-BFGS iteration opens about one new direction, as one more parameter would. It must
 # raise the Gaussian log-likelihood, -N/2 ln(loss) with N = n_samples × n_outputs, by this
@@ -207,7 +192,6 @@ def of_caller(solver: Callable, objective: MLPObjective, theta0: NDArray) -> Opt
         success=success,
         status=None,
         message=message,
-        warning=None if success else f"solver: {message}",
         loss_curve=getattr(result, "loss_curve", None) or [],
     )
 
@@ -245,29 +229,27 @@ def fit_one(fold: Fold, solver: Solver, report: Callback | None = None, *, label
 
 
 def kept(fold: Fold, solver: Solver, result: OptimizeResult, earlier: Fit | None) -> Fit:
-    """What is kept of a result, with what the earlier fit it continued had."""
-    objective, n_iter = fold.objective, result.nit
-    n_visited = (n_iter or 0) * objective.n_samples
+    """The fit that a result is, with the counts and curves of the one that it continued."""
+    objective, by_evidence = fold.objective, solver.name == "evidence"
     before = earlier or Fit(result.x, math.nan, 0, None, 0, "", [])
-    curves = scores = None
+    curve = scores = None
     if fold.watched is not None:
-        baseline, curve = fold.watched.loss_of_mean(), result.validation_loss_curve
-        curves = [*(before.validation_loss_curve or []), *curve]
-        scores = [*(before.validation_scores or []), *(r_squared(loss, baseline) for loss in curve)]
-    state = getattr(result, "state", None)
-    by_evidence = solver.name == "evidence"
+        baseline, new = fold.watched.loss_of_mean(), result.validation_loss_curve
+        curve = [*(before.validation_loss_curve or []), *new]
+        scores = [*(before.validation_scores or []), *(r_squared(loss, baseline) for loss in new)]
     posterior = result.evidence if by_evidence else None
     if not by_evidence and not solver.one_epoch and affordable(objective):
         posterior = laplace(objective, result.x, objective.alpha)
+    state = getattr(result, "state", None)
     return Fit(
         theta=result.x,
         loss=result.fun,
-        n_iter=None if n_iter is None else (before.n_iter or 0) + n_iter,
+        n_iter=None if result.nit is None else (before.n_iter or 0) + result.nit,
         n_fev=result.nfev,
-        n_visited=before.n_visited + n_visited,
+        n_visited=before.n_visited + (result.nit or 0) * objective.n_samples,
         message=result.message,
         loss_curve=[*before.loss_curve, *result.loss_curve],
-        validation_loss_curve=curves,
+        validation_loss_curve=curve,
         validation_scores=scores,
         state=None if state is None else {"solver": solver.name, **state},
         alpha=result.alpha if by_evidence else None,
@@ -277,7 +259,7 @@ def kept(fold: Fold, solver: Solver, result: OptimizeResult, earlier: Fit | None
 
 
 def warning_of(result: OptimizeResult, solver: Solver) -> str | None:
-    """What a user should know of a run that did not end as it should."""
+    """A message to the user about a run that did not end as it should."""
     as_asked = result.status == CALLBACK or (solver.one_epoch and result.status == LIMIT)
     if result.success or as_asked:
         return None
@@ -328,95 +310,3 @@ def print_iteration(label: str, iteration: OptimizeResult) -> None:
 def r_squared(loss: float, baseline: float) -> float:
     """1 − loss/baseline; where the baseline is already exact, 1 for an exact loss, else 0."""
     return 1 - loss / baseline if baseline > 0 else float(loss == 0)
-
-
-# ---- fitted attributes ------------------------------------------------------------------------
-
-
-def attributes(fits: Sequence[Fit], setup: Setup | None = None) -> dict[str, Any]:
-    """The fitted attributes of an estimator, `MISSING` for those that these fits do not have.
-
-    Of one fit they are what it found. Of several, what describes a network gets the members as its
-    first axis; losses are averaged, and a curve counts with its last value once it has ended;
-    ``n_iter_`` is the greatest, evaluations and rows are summed. Without fits all are missing.
-    """
-
-    def joined(join: Callable, values: list) -> Any:
-        if len(values) == 1:
-            return values[0]
-        if not values:
-            return MISSING
-        return None if any(value is None for value in values) else join(values)
-
-    found = {
-        "theta_": joined(np.array, [fit.theta for fit in fits]),
-        "loss_": joined(mean, [fit.loss for fit in fits]),
-        "n_iter_": joined(max, [fit.n_iter for fit in fits]),
-        "n_fev_": joined(sum, [fit.n_fev for fit in fits]),
-        "t_": joined(sum, [fit.n_visited for fit in fits]),
-        "message_": joined(lambda texts: " ".join(sorted(set(texts))), [f.message for f in fits]),
-        "loss_curve_": joined(mean_curve, [fit.loss_curve for fit in fits]),
-        "best_loss_": joined(mean, [best_loss(fit) for fit in fits]),
-        "validation_loss_curve_": joined(mean_curve, [fit.validation_loss_curve for fit in fits]),
-        "validation_scores_": joined(mean_curve, [fit.validation_scores for fit in fits]),
-        "best_validation_score_": joined(mean, [best_score(fit) for fit in fits]),
-        "_solver_state": joined(lambda states: None, [fit.state for fit in fits]),
-        "alpha_": joined(np.array, [fit.alpha for fit in fits]),
-        "_prepared": MISSING,
-    }
-    if found["alpha_"] is None:
-        found["alpha_"] = MISSING
-    return found | posterior_attributes([fit.posterior for fit in fits], setup)
-
-
-def posterior_attributes(
-    posteriors: Sequence[Evidence | None], setup: Setup | None
-) -> dict[str, Any]:
-    """Those of `attributes` that describe the posterior, missing unless every network has one."""
-    names = (
-        "_factor", "_noise", "effective_n_parameters_", "log_evidence_", "noise_variance_",
-    )  # fmt: skip
-    if not posteriors or any(posterior is None for posterior in posteriors):
-        return dict.fromkeys(names, MISSING)
-    columns = [
-        [p.factor for p in posteriors],
-        [p.noise for p in posteriors],
-        [p.n_effective for p in posteriors],
-        [p.log_evidence for p in posteriors],
-    ]
-    values = [column[0] if len(posteriors) == 1 else np.array(column) for column in columns]
-    variances = [setup.units.raw_variance(noise) for noise in columns[1]]
-    variance = np.broadcast_to(np.mean(variances, axis=0), setup.sizes[-1:])
-    values.append(float(variance[0]) if setup.single_output else variance.copy())
-    return dict(zip(names, values, strict=True))
-
-
-def best_loss(fit: Fit) -> float | None:
-    """The least training loss of an iteration; None with early stopping."""
-    if fit.validation_loss_curve is not None:
-        return None
-    return min(fit.loss_curve, default=fit.loss)
-
-
-def best_score(fit: Fit) -> float | None:
-    """The greatest validation score."""
-    return max(fit.validation_scores or [], default=None)
-
-
-def mean(values: list[float]) -> float:
-    return float(np.mean(values, axis=0))
-
-
-def mean_curve(curves: list[list[float]]) -> list[float]:
-    """The mean of several curves; one that has ended counts with its last value."""
-    latest, means = [np.nan] * len(curves), []
-    for values in zip_longest(*curves):
-        latest = [old if new is None else new for old, new in zip(latest, values, strict=True)]
-        means.append(float(np.mean(latest)))
-    return means
-
-
-def warn_of(fits: Sequence[Fit]) -> None:
-    """Tell the caller of `fit` what the fits want to be told."""
-    for message in sorted({fit.warning for fit in fits if fit.warning}):
-        warnings.warn(message, ConvergenceWarning, stacklevel=4)

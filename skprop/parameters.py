@@ -6,7 +6,10 @@ from .compat import Interval, InvalidParameterError, StrOptions
 from .layout import hidden_sizes
 from .objective import checked_alphas
 
-__all__ = ["CONSTRAINTS", "by_evidence", "check_held_out", "check_together", "check_unchanged"]
+__all__ = [
+    "CONSTRAINTS", "by_evidence", "check_held_out", "check_together", "check_unchanged",
+    "is_incremental",
+]  # fmt: skip
 
 
 def interval(kind: type, low: float, high: float | None = None, closed: str = "left") -> list:
@@ -110,3 +113,16 @@ def check_unchanged(parameters, **fitted) -> None:
                 f"{name}={asked!r}, but the model to continue from was fitted with "
                 f"{name}={value!r}. Set it back, or start afresh from a clone."
             )
+
+
+def is_incremental(parameters) -> bool:
+    """Whether `partial_fit` is offered; an AttributeError says why not."""
+    if parameters.solver not in ("sgd", "adam"):
+        raise AttributeError(
+            f"partial_fit is offered for solver='sgd' and 'adam', not for {parameters.solver!r}."
+        )
+    if parameters.early_stopping:
+        raise AttributeError("partial_fit is not offered with early_stopping=True.")
+    if parameters.n_members > 1:
+        raise AttributeError("partial_fit is not offered with n_members > 1.")
+    return True

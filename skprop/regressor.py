@@ -2,53 +2,35 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
-from typing import Any, ClassVar, Literal, Self, overload
+from typing import ClassVar, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from .attributes import FittedAttributes, attributes, posterior_attributes
 from .callbacks import fit_task
 from .committee import Committee
 from .compat import CallbackSupportMixin
 from .data import Data, checked_features, held_out_data, training_data
-from .fitting import (
-    DEFAULT_TOL,
-    Fit,
-    Solver,
-    attributes,
-    fit_one,
-    fit_side_by_side,
-    posterior_attributes,
-    warn_of,
-)
+from .fitting import DEFAULT_TOL, Fit, Solver, fit_one, fit_side_by_side
 from .folds import MISSING, Fold, Setup, folds, objective_of
 from .layout import Layout, checked_theta
 from .network import Network
 from .objective import MLPObjective
-from .parameters import CONSTRAINTS, by_evidence, check_held_out, check_together
+from .parameters import CONSTRAINTS, by_evidence, check_held_out, check_together, is_incremental
 from .posterior import laplace, require_dense
 from .scaling import StandardUnits
 
 __all__ = ["MLPSigmoidRegressor"]
 
 
-def _is_incremental(estimator) -> bool:
-    if estimator.solver not in ("sgd", "adam"):
-        raise AttributeError(
-            f"partial_fit is offered for solver='sgd' and 'adam', not for {estimator.solver!r}."
-        )
-    if estimator.early_stopping:
-        raise AttributeError("partial_fit is not offered with early_stopping=True.")
-    if estimator.n_members > 1:
-        raise AttributeError("partial_fit is not offered with n_members > 1.")
-    return True
-
-
-class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
+class MLPSigmoidRegressor(
+    CallbackSupportMixin, FittedAttributes, MultiOutputMixin, RegressorMixin, BaseEstimator
+):
     """Sigmoid multilayer perceptron for regression, trained with an exact gradient.
 
     The network is f_K ∘ … ∘ f_1 with f_i = σ(f_{i-1} A_{i-1} + b_{i-1}), the last layer the
@@ -333,7 +315,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
                 self._adopt(fits)
         return self
 
-    @available_if(_is_incremental)
+    @available_if(is_incremental)
     def partial_fit(self, X, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Make one pass over X and y, in mini-batches, from where the last call stopped.
 
@@ -414,15 +396,13 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
                 "goes on. Give alpha a number, or the alpha_ of a fit."
             )
         self._check_parameters()
-        before = dict(vars(self))
-        try:
+        with self._unchanged_on_error() as before:
             earlier = self._earlier() if self.warm_start else None
             data = self._checked_data(X, y, sample_weight, earlier)
             fold = self._folds(data, None, earlier)(0)
-            prepared = Setup.of(self).attributes()
-        finally:
-            self.__dict__ = before
-        self._prepared = {name: x for name, x in prepared.items() if x is not MISSING}
+            prepared = Setup.of(self).attributes().items()
+            prepared = {name: value for name, value in prepared if value is not MISSING}
+            self.__dict__ = before | {"_prepared": prepared}
         return fold.objective, fold.theta0.copy()
 
     def set_theta(self, theta: ArrayLike) -> Self:
@@ -525,9 +505,9 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             )
         rows = units.rows(checked_features(self, X))
         if not return_std:
-            return self._finite(units.raw(committee.mean(rows)))
+            return units.raw(committee.mean(rows))
         mean, deviation = committee.mean_and_deviation(rows)
-        return self._finite(units.raw(mean)), units.raw_deviation(deviation)
+        return units.raw(mean), units.raw_deviation(deviation)
 
     def fit_posterior(self, X, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Compute the posterior of a fitted network, for ``predict(X, return_std=True)``.
@@ -607,7 +587,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         """
         committee, units = self._fitted()
         rows = units.rows(checked_features(self, X))
-        return self._finite(units.raw_gradient(committee.input_gradient(rows)))
+        return units.raw_gradient(committee.input_gradient(rows))
 
     def _fitted(self) -> tuple[Committee, StandardUnits]:
         """The fitted networks, in standard units, and these units."""
@@ -626,23 +606,10 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         value = getattr(self, name)
         return [value] if self.theta_.ndim == 1 else list(value)
 
-    def _finite(self, y: NDArray) -> NDArray:
-        """Refuse rows so far from the training data that what was computed there overflowed."""
-        finite = np.isfinite(y)
-        if not finite.all():
-            row = int(np.argmin(finite.all(axis=tuple(range(1, y.ndim)))))
-            raise ValueError(
-                f"The prediction for row {row} of X overflows {self._dtype}: is X in the units of "
-                "the fit, and did that converge?"
-            )
-        return y
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-    # ---- checks --------------------------------------------------------------------------
 
     # ---- the steps of a fit --------------------------------------------------------------
 
@@ -668,48 +635,7 @@ class MLPSigmoidRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         return fold_of
 
     def _adopt(self, fits: Sequence[Fit]) -> None:
-        """Become the estimator of these fits."""
-        warn_of(fits)
+        """Become the estimator of these fits, and say what the user should know of them."""
+        for message in sorted({fit.warning for fit in fits if fit.warning}):
+            warnings.warn(message, ConvergenceWarning, stacklevel=3)
         self._set(attributes(fits, Setup.of(self)))
-
-    def _set(self, values: dict[str, Any]) -> None:
-        """Set attributes, and remove those that are `MISSING`."""
-        for name, value in values.items():
-            if value is MISSING:
-                vars(self).pop(name, None)
-            else:
-                setattr(self, name, value)
-
-    # ---- attributes as a whole -----------------------------------------------------------
-
-    def __getstate__(self):
-        return super().__getstate__() | {"_skprop_version": _version()}
-
-    def __setstate__(self, state):
-        state = dict(state)
-        saved_by = state.pop("_skprop_version", "of unknown version")
-        if saved_by != _version():
-            warnings.warn(
-                f"This {type(self).__name__} was saved by skprop {saved_by} and is loaded by "
-                f"{_version()}: what it predicts or how it goes on may differ. Fit it anew, or "
-                f"use the version that saved it.",
-                UserWarning,
-                stacklevel=2,
-            )
-        super().__setstate__(state)
-
-    @contextmanager
-    def _unchanged_on_error(self):
-        """Leave the estimator as it was if what runs inside raises."""
-        before = dict(vars(self))
-        try:
-            yield
-        except BaseException:
-            self.__dict__ = before  # a single step, so that a second Ctrl-C cannot halve it
-            raise
-
-
-def _version() -> str:
-    from . import __version__
-
-    return __version__

@@ -66,8 +66,8 @@ class StandardUnits(NamedTuple):
 
     @ignoring_overflow()
     def raw(self, f: NDArray) -> NDArray:
-        """Predictions of shape (n, n_outputs)."""
-        return self._shaped(f if self.y is None else f * self.scale + self.mean)
+        """Predictions of shape (n, n_outputs); a ValueError where they overflow."""
+        return self._finite(f if self.y is None else f * self.scale + self.mean)
 
     @ignoring_overflow()
     def raw_deviation(self, deviation: NDArray) -> NDArray:
@@ -76,13 +76,24 @@ class StandardUnits(NamedTuple):
 
     @ignoring_overflow()
     def raw_gradient(self, gradient: NDArray) -> NDArray:
-        """Derivatives of shape (n, n_outputs, n_features) of f_K by raw features."""
-        return self._shaped(gradient * self.scale[:, None])
+        """Derivatives by raw features, (n, n_outputs, n_features); refused likewise."""
+        return self._finite(gradient * self.scale[:, None])
 
     def raw_variance(self, variance: float) -> NDArray:
         """A variance that is one for all outputs in standard units, of shape (n_outputs,)."""
         with np.errstate(over="ignore", under="ignore"):
             return (np.sqrt(variance) * self.scale) ** 2
+
+    def _finite(self, values: NDArray) -> NDArray:
+        values = self._shaped(values)
+        finite = np.isfinite(values)
+        if not finite.all():
+            row = int(np.argmin(finite.all(axis=tuple(range(1, values.ndim)))))
+            raise ValueError(
+                f"The prediction for row {row} of X overflows {self.dtype}: is X in the units of "
+                "the fit, and did that converge?"
+            )
+        return values
 
     def _shaped(self, values: NDArray) -> NDArray:
         values = values.astype(self.dtype, copy=False)
