@@ -26,7 +26,7 @@ from .solvers import (
     minimize_sgd,
 )
 from .solvers.progress import Callback
-from .threads import run, single_threaded_blas
+from .threads import guard, run
 
 __all__ = ["DEFAULT_TOL", "SOLVERS", "Fit", "Solver", "fit_one", "fit_side_by_side"]
 
@@ -40,26 +40,9 @@ LOG_LIKELIHOOD_PER_ITERATION, DEFAULT_TOL = 1.5, 1e-4
 class Fit(NamedTuple):
     """What the fit of one network leaves behind, in standard units.
 
-    Attributes
-    ----------
-    theta : ndarray of shape (P,)
-    loss : float
-        The training loss there.
-    n_iter, n_fev : int or None
-        Iterations or epochs, with those of the fits that it continued; evaluations. None where a
-        solver of the caller's own does not tell.
-    n_visited : int
-        Rows visited.
-    message : str
-    loss_curve : list of float
-    validation_loss_curve, validation_scores : list of float or None
-    state : dict or None
-        From which "sgd" and "adam" continue.
-    alpha : float or None
-        The penalty that the evidence found.
-    posterior : Evidence or None
-    warning : str or None
-        What the caller should be told.
+    Its counts and curves start with those of the fits that it continued. ``state`` is what "sgd"
+    and "adam" continue from, ``alpha`` the penalty that the evidence found, and ``warning`` a
+    message for the user. A solver of the user's own may not tell ``n_iter`` and ``n_fev``.
     """
 
     theta: NDArray
@@ -110,19 +93,10 @@ SOLVERS = {  # the function of each, and the parameters handed on to it
 
 
 class Solver(NamedTuple):
-    """A function that minimises, with its options.
+    """A function that minimises, with its options; "callable" is one given by the user.
 
-    Attributes
-    ----------
-    name : str
-        "callable" for one given by the user.
-    minimize : callable
-        ``minimize(objective, theta0, **options)`` returns an `OptimizeResult`.
-    options : dict
-    one_epoch : bool
-        Whether the run is a single pass over the rows, of a loop that is the caller's.
-    verbose : bool
-        Whether to print each iteration.
+    ``one_epoch`` tells that a run is a single pass over the rows, of a loop that is the user's;
+    ``verbose`` that each iteration is printed.
     """
 
     name: str
@@ -279,7 +253,7 @@ def fit_side_by_side(
     def fit_member(j: int) -> None:
         fits[j] = fit_one(fold_of(j), solver, label=f"Member {j + 1}, ")
 
-    with single_threaded_blas():
+    with guard():
         run(fit_member, n_members)
     return fits
 

@@ -73,16 +73,8 @@ STORED = (  # the attributes of the fields of `Setup`
 class Fold(NamedTuple):
     """What one member learns, and from where.
 
-    Attributes
-    ----------
-    objective : MLPObjective
-    watched : MLPObjective or None
-        Of the rows held out for early stopping.
-    theta0 : ndarray of shape (P,)
-    seed : int
-        Of all that is random after θ_0 was drawn.
-    earlier : Fit or None
-        The fit to continue.
+    ``watched`` is the objective of the rows held out for early stopping, ``seed`` that of all that
+    is random after θ_0 was drawn, and ``earlier`` the `Fit` to continue.
     """
 
     objective: MLPObjective

@@ -159,7 +159,16 @@ class Helper(threading.Thread):
         self._done.acquire()
         self._work: Callable[[], None] | None = None
         self._error: BaseException | None = None
+        self._claim: weakref.ref | None = None
         self.start()
+
+    def is_free(self) -> bool:
+        """Whether it waits, and who claimed it last is gone."""
+        return self._work is None and (self._claim is None or self._claim() is None)
+
+    def claim(self, caller: "Caller") -> None:
+        """Keep it for a caller, while that lives."""
+        self._claim = weakref.ref(caller)
 
     def run(self) -> None:
         while True:
@@ -175,6 +184,7 @@ class Helper(threading.Thread):
     def begin(self, work: Callable[[], None]) -> None:
         # In a copy of the caller's context, where NumPy keeps how it treats overflow.
         in_context = partial(contextvars.copy_context().run, work)
+        self._error = None  # of an earlier caller, whom Ctrl-C kept from asking for it
         self._work = in_context
         self._begin.release()
 
@@ -190,26 +200,34 @@ class Helper(threading.Thread):
         return interrupt or error
 
 
+class Caller:
+    """Whom a helper works for. It is never given back: a helper is free once its caller is gone, so
+    that Ctrl-C at whatever line loses none."""
+
+
 class Helpers:
-    """The idle helpers of the process. There are at most MAX_THREADS - 1, made when first needed;
-    who finds them all at work does its own work alone.
+    """The helpers of the process, at most MAX_THREADS - 1, made when first needed.
+
+    A caller that finds them all at work does its work alone.
     """
 
     def __init__(self):
-        self._idle: list[Helper] = []
-        self._n, self._lock = 0, threading.Lock()
+        self._all: list[Helper] = []
+        self._lock = threading.Lock()
 
-    def take(self, n: int) -> list[Helper]:
+    def all_free(self) -> bool:
+        return all(helper.is_free() for helper in self._all)
+
+    def take(self, n: int, caller: Caller) -> list[Helper]:
+        """Claim up to n free helpers."""
         with self._lock:
-            while len(self._idle) < n and self._n < MAX_THREADS - 1:
-                self._idle.append(Helper())
-                self._n += 1
-            taken = self._idle[len(self._idle) - min(n, len(self._idle)) :]
-            del self._idle[len(self._idle) - len(taken) :]
+            taken = [helper for helper in self._all if helper.is_free()][:n]
+            while len(taken) < n and len(self._all) < MAX_THREADS - 1:
+                self._all.append(Helper())
+                taken.append(self._all[-1])
+            for helper in taken:
+                helper.claim(caller)
             return taken
-
-    def give_back(self, helper: Helper) -> None:
-        self._idle.append(helper)
 
 
 limit = SingleThreadedBLAS()
@@ -243,8 +261,9 @@ def run(task: Callable[[int], None], n_tasks: int, n_threads: int | None = None)
         while (k := next(numbers)) < n_tasks:
             task(k)
 
-    taken = helpers.take(n_helpers)
+    taken, caller = [], Caller()
     try:
+        taken = helpers.take(n_helpers, caller)
         for helper in taken:
             helper.begin(work)
         work()
@@ -253,7 +272,6 @@ def run(task: Callable[[int], None], n_tasks: int, n_threads: int | None = None)
         raise
     finally:
         errors = [helper.finish() for helper in taken]
-        for helper in taken:
-            helpers.give_back(helper)
+        caller = None  # what was raised keeps this frame alive
     for error in filter(None, errors):
         raise error

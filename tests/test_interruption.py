@@ -120,7 +120,7 @@ def test_signals_at_any_moment_leave_a_whole_model_or_the_one_before(solver, ear
             outcomes.append("kept")
     assert "kept" in outcomes
     assert blas_threads() == blas
-    assert len(helpers._idle) == helpers._n
+    assert helpers.all_free()
 
 
 def test_in_a_search_a_signal_ends_one_candidate(monkeypatch):
