@@ -12,7 +12,7 @@ from .data import Data, Expected
 from .layout import Layout, hidden_sizes
 from .objective import MLPObjective
 from .parameters import by_evidence, check_unchanged
-from .scaling import StandardUnits, zero_what_is_constant
+from .scaling import StandardUnits, without_constant
 
 __all__ = ["MISSING", "Fold", "Setup", "folds", "objective_of"]
 
@@ -126,7 +126,7 @@ def folds(
     if holds_out and parameters.n_members == 1:
         holds_out, (data, watched) = False, data.split(fraction, setup.seed)
     if earlier is None:
-        setup = with_units(setup, parameters, data, theta0)
+        setup, theta0 = with_units(setup, parameters, data, theta0)
     alpha = 0.0 if by_evidence(parameters) else parameters.alpha
 
     def objectives(train: Data, held_out: Data | None) -> tuple:
@@ -169,15 +169,15 @@ def drawn(setup: Setup, parameters, random_state) -> NDArray:
     return setup.layout.initial_theta(random_state, setup.dtype, spread)
 
 
-def with_units(setup: Setup, parameters, data: Data, theta0: NDArray) -> Setup:
-    """Fit the scalers, and zero the weights of what is constant in θ_0."""
+def with_units(setup: Setup, parameters, data: Data, theta0: NDArray) -> tuple[Setup, NDArray]:
+    """The setup with scalers fitted to the data, and θ_0 without weights of what is constant."""
     if parameters.standardize:
         units = StandardUnits.fitted(data, setup.output_activation)
-        zero_what_is_constant(units, data.y, setup.layout.views(theta0))
-        return setup._replace(x_scaler=units.x, y_scaler=units.y)
+        theta0 = without_constant(theta0, setup.layout, units, data.y)
+        return setup._replace(x_scaler=units.x, y_scaler=units.y), theta0
     if setup.output_activation == "sigmoid" and not 0 <= data.y.min() <= data.y.max() <= 1:
         raise ValueError(
             "output_activation='sigmoid' with standardize=False needs targets in [0, 1]; "
             f"y goes from {data.y.min():g} to {data.y.max():g}. Set standardize=True."
         )
-    return setup
+    return setup, theta0

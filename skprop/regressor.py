@@ -1,4 +1,4 @@
-"""The scikit-learn estimator: validation, standard units, and what a fit leaves behind."""
+"""The scikit-learn estimator: its parameters, and every method as a paragraph."""
 
 import warnings
 from collections.abc import Callable, Sequence

@@ -8,10 +8,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.sparsefuncs import min_max_axis
 
 from .blocks import MAX_ROWS, split
+from .layout import Layout
 from .rows import Rows
 from .threads import ignoring_overflow
 
-__all__ = ["StandardUnits", "fit_range_scaler", "fit_scaler"]
+__all__ = ["StandardUnits", "fit_range_scaler", "fit_scaler", "without_constant"]
 
 
 class StandardUnits(NamedTuple):
@@ -100,17 +101,17 @@ class StandardUnits(NamedTuple):
         return values[:, 0] if self.single_output else values
 
 
-def zero_what_is_constant(units: StandardUnits, y: NDArray, layers: list) -> None:
-    """Zero the weights of constant features and of constant targets in a starting point.
+def without_constant(theta: NDArray, layout: Layout, units: StandardUnits, y: NDArray) -> NDArray:
+    """A copy of θ whose weights of constant features and of constant targets are zero.
 
     A weight that starts at zero and has no gradient stays zero: so a constant target is predicted
     exactly, and a feature that was constant in training has no effect later.
     """
-    (A_first, _), *_ = layers
-    A_last, b_last = layers[-1]
+    theta, constant = theta.copy(), (y == y[0]).all(axis=0)
+    (A_first, _), *_, (A_last, b_last) = 2 * layout.views(theta)
     A_first[units.x.var_ == 0] = 0
-    constant = (y == y[0]).all(axis=0)
     A_last[:, constant], b_last[constant] = 0, 0
+    return theta
 
 
 def fit_scaler(rows: Rows, weights: NDArray | None) -> StandardScaler:
