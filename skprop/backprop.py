@@ -24,10 +24,10 @@ from .products import times, transposed_times
 
 __all__ = ["backward", "backward_outer", "forward"]
 
-InPlace = Callable[[NDArray], None]
+_InPlace = Callable[[NDArray], None]
 
 
-def forward(A: list, f: list, z: list, phi: InPlace, phi_K: InPlace) -> None:
+def forward(A: list, f: list, z: list, phi: _InPlace, phi_K: _InPlace) -> None:
     """Fill f[1], …, f[K] from f[0].
 
     Parameters
@@ -35,7 +35,7 @@ def forward(A: list, f: list, z: list, phi: InPlace, phi_K: InPlace) -> None:
     A : list of K arrays
         ``A[i - 1]``, of shape (d_{i-1} + 1, d_i), leads from layer i - 1 to layer i.
     f, z : list of K + 1 arrays
-        The units, and their views without the constant unit.
+        The outputs f_i of the layers with the constant unit, and views of them without it.
     phi, phi_K : callable
         Replace z_i by f_i in place, in the hidden layers and in the last one.
     """
@@ -48,18 +48,18 @@ def forward(A: list, f: list, z: list, phi: InPlace, phi_K: InPlace) -> None:
     phi_K(f[K])
 
 
-def backward(A: list, f: list, df: list, delta: list, G: list, phi_slope: InPlace) -> None:
-    """Fill the gradient G, given δ_K. Consumes f[1], …, f[K-1].
+def backward(A: list, f: list, df: list, delta: list, G: list, phi_slope: _InPlace) -> None:
+    """Fill the gradient G from δ_K; f[1], …, f[K-1] are overwritten.
 
     Parameters
     ----------
     A, f : list
-        As `forward` left them.
+        The weights, and the outputs that `forward` has computed.
     df, delta : list of K + 1 arrays
         ``df[i]`` receives ∂L/∂f_i and then δ_i, which ``delta[i]`` views without the constant
         unit; ``delta[K]`` holds δ_K.
     G : list of K arrays
-        Overwritten by the gradient, shaped as A.
+        Receives the gradient: ``G[i - 1]`` is ∂L/∂A_{i−1}.
     phi_slope : callable
         Replaces f_i by φ′(z_i) in place.
     """
@@ -71,12 +71,12 @@ def backward(A: list, f: list, df: list, delta: list, G: list, phi_slope: InPlac
             df[i - 1] *= f[i - 1]  # δ_{i−1} = (δ_i A_{i−1}ᵀ) ∘ φ′(z_{i−1})
 
 
-def backward_outer(A: list, f: list, df: list, delta: list, G: list, phi_slope: InPlace) -> None:
-    """Do what `backward` does, faster, for one hidden layer and one output.
+def backward_outer(A: list, f: list, df: list, delta: list, G: list, phi_slope: _InPlace) -> None:
+    """Compute the result of `backward`, faster, for one hidden layer and one output.
 
-    There δ_1 = (δ_2 aᵀ) ∘ φ′(z_1), with a the weights of the output, is an outer product: its
-    column factors a may wait for ∂L/∂A_0, of fewer entries; and its row factors δ_2 may as well
-    stand with x, where x is narrower. Then df[0] receives them; it may be the buffer of f[0].
+    There δ_1 = (δ_2 aᵀ) ∘ φ′(z_1), with a the weights of the output: ∂L/∂A_0, which has fewer
+    entries, is multiplied by a instead, and x by δ_2 where x is narrower than φ′(z_1). Then df[0]
+    receives x ∘ δ_2; it may be the buffer of f[0].
     """
     x, a = f[0], A[1][:-1, 0]
     transposed_times(f[1], delta[2], out=G[1])  # ∂L/∂A_1 = f_1ᵀ δ_2

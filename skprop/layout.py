@@ -8,25 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sklearn.utils import check_random_state
 
+__all__ = ["Layout", "Params", "checked_theta", "hidden_sizes"]
+
 Params = list[tuple[NDArray, NDArray]]
 
 
 class Layout:
     """Where the layers of a network lie in θ = {A_0, b_0, …, A_{K-1}, b_{K-1}}.
 
-    Parameters
-    ----------
-    sizes : sequence of int
-        The widths (d_0, d_1, …, d_K): features, hidden layers, outputs.
-
-    Attributes
-    ----------
-    sizes : tuple of int
-        As given.
-    n_layers : int
-        K, the number of weight matrices.
-    n_params : int
-        P = Σ_i (d_{i-1} + 1) d_i, the length of θ.
+    ``sizes`` are the widths (d_0, d_1, …, d_K): features, hidden layers, outputs. ``n_layers`` is K
+    and ``n_params`` the length P = Σ_i (d_{i-1} + 1) d_i of θ.
     """
 
     def __init__(self, sizes: Sequence[int]):
@@ -44,8 +35,8 @@ class Layout:
     def views(self, vector: NDArray) -> Params:
         """View a flat vector as [(A_0, b_0), …, (A_{K-1}, b_{K-1})]; nothing is copied.
 
-        It serves everything that has one entry a parameter: θ, the gradient, a velocity. Axes
-        before that of the parameters, as the θ of several networks have, stay the first.
+        The vector is θ or anything else with one entry a parameter, such as the gradient. The
+        parameters are its last axis; axes before it are those of each view too.
         """
         return [
             (vector[..., A].reshape(vector.shape[:-1] + shape), vector[..., b])
@@ -53,14 +44,14 @@ class Layout:
         ]
 
     def weight_indices(self) -> list[NDArray]:
-        """Where in θ the entries of each A_i lie."""
+        """The indices in θ of the entries of each A_i."""
         return [A.ravel() for A, _ in self.views(np.arange(self.n_params))]
 
     def stacked(self, vector: NDArray) -> list[NDArray]:
-        """View a flat vector as [[A_0; b_0], …], each b_i the last row below its A_i.
+        """View a flat vector as [[A_0; b_0], …], each b_i the last row below its A_i, as in θ.
 
-        That is how they lie in θ, so this too copies nothing. Further axes, as the rows of a
-        transposed Jacobian has, stay the last.
+        Nothing is copied. The parameters are the first axis of the vector; axes after it are those
+        of each view too.
         """
         return [vector[rows].reshape(shape + vector.shape[1:]) for rows, shape in self._stacked]
 
@@ -87,8 +78,8 @@ class Layout:
         With ``spread`` the hidden layers are wider: of variance ``spread²``/d_{i-1} for A_{i-1} and
         ``spread²`` for b_{i-1}, so that units bend within the range of their input.
 
-        The rule, and the order in which the numbers are drawn, are those of scikit-learn's
-        `MLPRegressor(activation="logistic")`, so the same seed gives the same network.
+        Without it the numbers, in their order, are those of scikit-learn's
+        `MLPRegressor(activation="logistic")`: the same seed gives the same network.
 
         References
         ----------
@@ -108,7 +99,7 @@ class Layout:
 
 
 def hidden_sizes(hidden_layer_sizes: int | Sequence[int]) -> tuple[int, ...]:
-    """The hidden widths as a tuple; a ValueError says what is wrong with them."""
+    """The hidden widths as a tuple; a ValueError unless they are integers of at least 1."""
     sizes = [hidden_layer_sizes] if isinstance(hidden_layer_sizes, Integral) else hidden_layer_sizes
     if (
         isinstance(sizes, str)
@@ -126,7 +117,7 @@ def hidden_sizes(hidden_layer_sizes: int | Sequence[int]) -> tuple[int, ...]:
 def checked_theta(
     theta: ArrayLike, layout: Layout, dtype: DTypeLike, name: str = "theta"
 ) -> NDArray:
-    """θ in the given precision, or a ValueError that says what is wrong with it."""
+    """θ in the given precision; a ValueError unless it is P finite numbers."""
     theta = np.asarray(theta)
     if theta.shape != (layout.n_params,):
         raise ValueError(

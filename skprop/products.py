@@ -1,7 +1,5 @@
-"""The two products of a layer, for dense rows and for sparse (CSR) ones.
-
-Dense rows end in the constant unit 1, whose weights are the biases. CSR rows come without it, and
-SciPy has no in-place product for them.
+"""The two products of a layer, for dense rows, which end in the constant unit 1, and for CSR rows,
+which do not, and for which SciPy has no in-place product.
 """
 
 import numpy as np

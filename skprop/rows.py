@@ -23,11 +23,11 @@ class Rows:
     ----------
     X : ndarray or CSR of shape (n, d)
     index : ndarray of int, optional
-        The rows that belong; all of them by default. Nothing is copied.
+        The row numbers to use; all rows by default. Nothing is copied.
     scaler : StandardScaler, optional
-        What is read is (X - mean_) / scale_.
+        Rows are read as (X - mean_) / scale_.
     dtype : dtype, optional
-        The precision of what is read; that of X by default.
+        The precision in which rows are read; that of X by default.
     """
 
     def __init__(self, X, *, index=None, scaler=None, dtype: DTypeLike = None):
@@ -38,21 +38,21 @@ class Rows:
         self.dtype = np.dtype(X.dtype if dtype is None else dtype)
         self.sparse = issparse(X)
         self.shape = (X.shape[0] if index is None else len(index), X.shape[1])
-        self._ready: NDArray | None = None  # all rows as `read` returns them, see `in_memory`
+        self._ready: NDArray | None = None  # all rows in the form that `read` returns
 
     def take(self, index: NDArray) -> "Rows":
-        """Some of these rows; nothing is copied."""
+        """The rows of these numbers, in that order; nothing is copied."""
         index = index if self.index is None else self.index[index]
         return Rows(self.X, index=index, scaler=self.scaler, dtype=self.dtype)
 
     def like(self, X) -> "Rows":
-        """The rows of another matrix, read as these are."""
+        """The rows of another matrix, with the scaler and the precision of this one."""
         return Rows(X, scaler=self.scaler, dtype=self.dtype)
 
     def in_memory(self) -> "Rows":
-        """The same rows, dense ones copied once into the form in which they are read.
+        """Dense rows copied once into the form in which they are read.
 
-        Not where they lie in a file: memory may not hold those.
+        Sparse rows, and those of a file, which may not fit the memory, are returned as they are.
         """
         if self.sparse or is_memory_mapped(self.X):
             return self
@@ -65,17 +65,10 @@ class Rows:
         return done
 
     def read(self, rows: RowIndex, out: NDArray):
-        """These rows in standard units, followed by the constant unit 1.
+        """Some rows in standard units, followed by the constant unit 1.
 
-        Parameters
-        ----------
-        rows : slice of step 1 or array of int
-        out : ndarray of shape (rows, d + 1)
-            Its last column is 1 already.
-
-        Returns
-        -------
-        ``out``, or a view of the same content; a CSR matrix without that column if sparse
+        They are written into ``out``, of shape (rows, d + 1), whose last column is 1 already, or
+        returned as a view of a copy in memory; sparse rows as a CSR matrix without that column.
         """
         if self._ready is not None:
             if isinstance(rows, slice):
@@ -88,7 +81,7 @@ class Rows:
         return self._standardised(x, out)
 
     def read_dense(self, rows: RowIndex, n_rows: int) -> NDArray:
-        """These rows in standard units, followed by the constant unit 1; sparse ones filled."""
+        """Some rows as a new dense array, in standard units, followed by the constant unit 1."""
         out = np.ones((n_rows, self.shape[1] + 1), self.dtype)
         if self.sparse:
             return self._standardised(self.raw(rows).toarray(), out)
@@ -104,24 +97,24 @@ class Rows:
         return out
 
     def raw(self, rows: RowIndex):
-        """These rows of X as they are."""
+        """Some rows of X, neither standardised nor converted."""
         return self.X[rows if self.index is None else self.index[rows]]
 
     def in_raw_units(self, gradient: NDArray) -> NDArray:
-        """Turn derivatives by what is read, their last axis, into those by X, in place."""
+        """Turn derivatives by the features in standard units (last axis) into those by X."""
         if self.scaler is not None:
             np.divide(gradient, self.scaler.scale_, out=gradient, casting="same_kind")
         return gradient
 
     def fold(self, B: NDArray) -> None:
-        """Make B = [A; b] the first layer of rows as `read` returns them: if sparse,
-        [D A; b − μ D A] with D = diag(1/s), in place."""
+        """Fold the standardisation of sparse rows into their first layer [A; b], in place: it
+        becomes [D A; b − μ D A], with D = diag(1/s)."""
         if self.sparse and self.scaler is not None:
             B[:-1] /= self.scaler.scale_[:, None]
             B[-1] -= self.scaler.mean_ @ B[:-1]
 
     def unfold(self, G: NDArray) -> None:
-        """Turn the gradient of the folded first layer into that of [A; b], in place."""
+        """Turn the gradient by the first layer that `fold` made into that by [A; b], in place."""
         if self.sparse and self.scaler is not None:
             G[:-1] -= np.outer(self.scaler.mean_, G[-1])
             G[:-1] /= self.scaler.scale_[:, None]  # ∂L/∂A = D (Xᵀ δ − μ 1ᵀ δ)
@@ -129,7 +122,7 @@ class Rows:
 
 
 def is_memory_mapped(X) -> bool:
-    """Whether an array is a view of a file."""
+    """Whether the memory of an array is a mapped file."""
     while X is not None:
         if isinstance(X, np.memmap | mmap):
             return True
@@ -138,9 +131,9 @@ def is_memory_mapped(X) -> bool:
 
 
 def checked_row_numbers(rows, n: int) -> tuple[RowIndex, int]:
-    """A slice of step 1 or an array of non-negative row numbers, and how many they are.
+    """A slice of step 1 or an array of non-negative row numbers, and their number.
 
-    ``rows`` is a slice, row numbers or a mask of ``n`` rows; None is all of them.
+    ``rows`` is a slice, an array of row numbers or a mask of length ``n``; None for all rows.
     """
     if rows is None:
         return slice(0, n), n

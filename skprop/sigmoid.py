@@ -13,17 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 __all__ = [
-    "IDENTITY",
-    "SIGMOID_OF_DOUBLE",
-    "Output",
-    "sigmoid",
-    "sigmoid_of_double",
-    "sigmoid_slope",
-    "squared_error_curvature",
-    "tanh",
-    "tanh_slope",
-    "times_sigmoid_derivative",
-]
+    "IDENTITY", "SIGMOID_OF_DOUBLE", "Output", "sigmoid", "sigmoid_of_double", "sigmoid_slope",
+    "tanh", "tanh_slope", "times_sigmoid_derivative",
+]  # fmt: skip
 
 
 def sigmoid(z: NDArray) -> None:
@@ -61,49 +53,38 @@ def times_sigmoid_derivative(delta: NDArray, f: NDArray) -> None:
     delta *= 2 * (1.0 - f)  # δ ∘ 2 f ∘ (1 − f)
 
 
-def squared_error_curvature(residual: NDArray, f: NDArray) -> NDArray:
+class Output(NamedTuple):
+    """The activation of the last layer, of an argument u: z_K, or z_K/2 where it is a sigmoid."""
+
+    apply: Callable[[NDArray], None]  # apply(u) replaces u by f_K
+    times_slope: Callable[[NDArray, NDArray], None]  # times_slope(δ, f_K) multiplies δ by ∂f_K/∂u
+    # curvature(f_K − y, f_K) is the second derivative of ½ (f_K − y)² by u
+    curvature: Callable[[NDArray, NDArray], NDArray | float]
+    slope: Callable[[NDArray], NDArray]  # slope(f_K) is ∂f_K/∂z_K, a new array
+
+
+def _squared_error_curvature(residual: NDArray, f: NDArray) -> NDArray:
     """d²/dz² of ½ (f − y)² at f = σ(2z), a new array; ``residual`` is f − y."""
     slope = 2 * f * (1.0 - f)  # f′ = 2 f (1 − f), f″ = 2 (1 − 2 f) f′
     return slope * (slope + 2 * residual * (1.0 - 2 * f))  # f′² + (f − y) f″
 
 
-class Output(NamedTuple):
-    """The activation of the last layer, of an argument u: z_K, or z_K/2 where it is a sigmoid.
-
-    Attributes
-    ----------
-    apply : callable
-        ``apply(u)`` replaces u by f_K.
-    times_slope : callable
-        ``times_slope(delta, f)`` multiplies δ by ∂f_K/∂u.
-    curvature : callable
-        ``curvature(residual, f)`` is the second derivative of ½ (f_K − y)² by u.
-    slope : callable
-        ``slope(f)`` is ∂f_K/∂z_K, a new array.
-    """
-
-    apply: Callable[[NDArray], None]
-    times_slope: Callable[[NDArray, NDArray], None]
-    curvature: Callable[[NDArray, NDArray], NDArray | float]
-    slope: Callable[[NDArray], NDArray]
-
-
-def unchanged(*_) -> None:
-    """Nothing: the identity, and multiplication by its slope."""
-
-
-def one(*_) -> float:
-    """1: the curvature of ½ (u − y)²."""
-    return 1.0
-
-
-def sigmoid_slope_of(f: NDArray) -> NDArray:
+def _sigmoid_slope_of(f: NDArray) -> NDArray:
     """σ′(z) where f = σ(z), a new array."""
     return f * (1.0 - f)  # σ′ = f (1 − f)
 
 
-# Of functions with names, so that an objective can be pickled.
-IDENTITY = Output(unchanged, unchanged, one, np.ones_like)
+def _unchanged(*_) -> None:
+    """Leave u as it is: the identity, and multiplication by its slope."""
+
+
+def _one(*_) -> float:
+    """The second derivative 1 of ½ (u − y)²."""
+    return 1.0
+
+
+# Functions with names, so that an objective can be pickled.
+IDENTITY = Output(_unchanged, _unchanged, _one, np.ones_like)
 SIGMOID_OF_DOUBLE = Output(
-    sigmoid_of_double, times_sigmoid_derivative, squared_error_curvature, sigmoid_slope_of
+    sigmoid_of_double, times_sigmoid_derivative, _squared_error_curvature, _sigmoid_slope_of
 )
