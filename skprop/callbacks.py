@@ -12,16 +12,18 @@ from scipy.optimize import OptimizeResult
 from .compat import with_callbacks
 from .solvers.progress import Callback
 
+__all__ = ["fit_task"]
+
 
 @contextmanager
 def fit_task(estimator, X, y, sample_weight) -> Iterator[Callback | None]:
-    """Report the fit of an estimator to the callbacks set on it, or handed on to it.
+    """Report the fit of an estimator to its scikit-learn callbacks.
 
-    Yields what a solver is to call after each iteration, None where no callback is set.
+    Yields a function for the solver to call after each iteration; None without callbacks.
 
     Both hooks of an iteration are called at its end: before that no solver knows whether there
     is another one. They get the caller's own X and y, and the network as it was before and after
-    the iteration; one that returns True ends the fit with the model so far.
+    the iteration; a hook that returns True ends the fit with the model so far.
     """
     if not getattr(estimator, "_skl_callbacks", None):
         yield None
@@ -33,7 +35,7 @@ def fit_task(estimator, X, y, sample_weight) -> Iterator[Callback | None]:
 
     def each_iteration(iteration: OptimizeResult) -> None:
         nonlocal previous
-        before, after = previous, fitted_attributes(iteration)
+        before, after = previous, _fitted_attributes(iteration)
         task = fit.subcontext(task_name="iteration")
         task.call_on_fit_task_begin(**arguments, reconstruction_attributes=before)
         previous = after
@@ -41,18 +43,18 @@ def fit_task(estimator, X, y, sample_weight) -> Iterator[Callback | None]:
             raise StopIteration
 
     try:
-        # A solver of the caller's own does not tell its iterations.
+        # A callable solver does not report its iterations.
         n_tasks = 0 if callable(estimator.solver) else estimator.max_iter
         fit = estimator._init_callback_context(max_subtasks=n_tasks)
         fit.call_on_fit_task_begin(**arguments)
         yield each_iteration
         fit.call_on_fit_task_end(**arguments, reconstruction_attributes={})
     finally:
-        tear_down(estimator)
+        _tear_down(estimator)
 
 
-def fitted_attributes(iteration: OptimizeResult):
-    """What makes a copy of the estimator the fitted one of this iteration, made when asked for."""
+def _fitted_attributes(iteration: OptimizeResult):
+    """A function that gives the fitted attributes of the estimator after this iteration."""
     return lambda: {
         "theta_": iteration.x.copy(),
         "loss_": iteration.fun,
@@ -63,5 +65,5 @@ def fitted_attributes(iteration: OptimizeResult):
 
 
 @with_callbacks
-def tear_down(estimator) -> None:
-    """Nothing by itself: `with_callbacks` tears the callbacks down after it."""
+def _tear_down(estimator) -> None:
+    """Tear the callbacks down, which `with_callbacks` does after this empty function."""

@@ -1,4 +1,4 @@
-"""What must be taken from the private corners of other packages, each with its versions."""
+"""Names from private or version-dependent parts of other packages, each with its versions."""
 
 from collections.abc import Callable
 
@@ -17,21 +17,17 @@ except ImportError:  # scikit-learn 1.6 to 1.8 has no callbacks: nothing to set,
 
 
 __all__ = [
-    "CallbackSupportMixin",
-    "Interval",
-    "InvalidParameterError",
-    "StrOptions",
-    "blas_thread_functions",
-    "with_callbacks",
-]
+    "CallbackSupportMixin", "Interval", "InvalidParameterError", "StrOptions",
+    "blas_thread_functions", "with_callbacks",
+]  # fmt: skip
 
 
 def blas_thread_functions(library) -> tuple[Callable[[], int | None], Callable[[int], object]]:
-    """How to get and to set the number of threads of a BLAS library found by threadpoolctl.
+    """Two functions that get and set the number of threads of a BLAS library of threadpoolctl.
 
-    In threadpoolctl 3.8 `set_num_threads` of OpenBLAS does nothing unless the Python thread that
-    first called it calls it, and in any version it looks its symbol up at every call. So the C
-    functions are taken, where the controller offers them (`_get_symbol`).
+    In threadpoolctl 3.8 `set_num_threads` of OpenBLAS has an effect only in the Python thread that
+    called it first, and in any version it looks its symbol up at every call. So these are the C
+    functions, where the controller offers them (`_get_symbol`).
     """
     if library.internal_api == "openblas" and library.threading_layer != "openmp":
         find = getattr(library, "_get_symbol", lambda name: None)

@@ -1,4 +1,4 @@
-"""What goes beyond the gradient of a `SquaredError`: H v, H, r, J and JᵀJ, over row blocks.
+"""The second-order quantities of a `SquaredError` over rows: H v, H, r, J and JᵀJ.
 
 With c = n/(n_B W), r is √(c w) (f_K − y), row by row, and J = ∂r/∂θ. H is the Hessian of half the
 sum of squares; the caller multiplies it by c.
@@ -31,7 +31,7 @@ def hessian_product(
     def part_sums(blocks: list[Block]) -> tuple[NDArray]:
         workspace, product = error.tangent_workspaces.take(), np.zeros(len(v))
         for rows, _, m in blocks:
-            tangent(B, V, *linearised(error, B, rows, workspace.first(m)))
+            tangent(B, V, *_linearised(error, B, rows, workspace.first(m)))
             product += workspace.RG
         error.tangent_workspaces.give_back(workspace)
         return (product,)
@@ -41,7 +41,7 @@ def hessian_product(
 
 
 def hessian(error: SquaredError, theta: NDArray, rows: RowIndex, n_rows: int) -> NDArray:
-    """H, of shape (P, P), in float64, as its rows were computed: symmetric but for rounding."""
+    """H, of shape (P, P), in float64, computed row by row: symmetric but for rounding."""
     P, B = len(theta), error.tanh_form(theta)
     (blocks,) = RowBlocks(rows, n_rows, error.block_rows, work=0).parts
     directions = split(slice(0, P), -(-P // MAX_PARTS))
@@ -49,24 +49,24 @@ def hessian(error: SquaredError, theta: NDArray, rows: RowIndex, n_rows: int) ->
 
     def fill_rows(k: int) -> None:
         workspace, unit = error.tangent_workspaces.take(), np.zeros(P, error.X.dtype)
-        share = directions[k].rows
+        mine = directions[k].rows
         for rows, _, m in blocks:
-            linear = linearised(error, B, rows, workspace.first(m))
-            for j in range(share.start, share.stop):
+            linear = _linearised(error, B, rows, workspace.first(m))
+            for j in range(mine.start, mine.stop):
                 unit[j] = 1.0
                 tangent(B, error.tanh_form(unit), *linear)
                 H[j] += workspace.RG
                 unit[j] = 0.0
         error.tangent_workspaces.give_back(workspace)
-        for row in H[share]:
+        for row in H[mine]:
             error.pulled_back(row)
 
     run(fill_rows, len(directions))
     return H
 
 
-def linearised(error: SquaredError, B: list, rows: RowIndex, block: TangentWorkspace) -> tuple:
-    """The arguments of `tangent` after B and V, for Σ ½ w ‖f_K − y‖² of these rows."""
+def _linearised(error: SquaredError, B: list, rows: RowIndex, block: TangentWorkspace) -> tuple:
+    """The arguments of `tangent` after B and V, for Σ ½ w ‖f_K − y‖² over some rows."""
     x, output = error.X.read(rows, block.t[0]), error.form.output
     forward(B, [x, *block.t[1:]], block.inner["t"], tanh, output.apply)
     f, delta = block.t[-1], block.delta[-1]
@@ -93,7 +93,7 @@ def residuals(
             t = [error.X.read(rows, x), *t[:-1], out[at]]
             forward(B, t, without_constant(t), tanh, error.form.output.apply)
             out[at] -= error.y[rows]
-            out[at] *= root_weight(error, rows, c)  # √(c w) (f_K − y)
+            out[at] *= _root_weight(error, rows, c)  # √(c w) (f_K − y)
 
     RowBlocks(rows, n_rows, error.block_rows, n_rows * error.work).fill(fill_part)
 
@@ -105,7 +105,7 @@ def jacobian(
     width = out.shape[0] * out.shape[1]
     size = min(error.block_rows, jacobian_rows(width, out.dtype))
     blocks = RowBlocks(rows, n_rows, size, n_rows * (error.work + width))
-    blocks.fill(partial(fill_jacobian, error, theta, error.form.of(theta), c, out, None))
+    blocks.fill(partial(_fill_jacobian, error, theta, error.form.of(theta), c, out, None))
 
 
 def normal_equations(
@@ -123,7 +123,7 @@ def normal_equations(
         if m < size and d_K > 1:
             J[...] = 0  # where the entries for other outputs lie depends on m
         blocks = RowBlocks(rows_, m, m, m * (error.work + P * d_K))
-        blocks.fill(partial(fill_jacobian, error, theta, B, c, J.transpose(1, 0, 2), r))
+        blocks.fill(partial(_fill_jacobian, error, theta, B, c, J.transpose(1, 0, 2), r))
         J, r = J.reshape(P, d_K * m), r.ravel()
         loss += 0.5 * float(np.vdot(r, r))
         gradient += J @ r
@@ -133,7 +133,7 @@ def normal_equations(
     return loss, gradient, JtJ
 
 
-def fill_jacobian(
+def _fill_jacobian(
     error: SquaredError,
     theta: NDArray,
     B: list,
@@ -142,9 +142,9 @@ def fill_jacobian(
     r: NDArray | None,
     blocks: list[Block],
 ) -> None:
-    """Write J of these blocks, of shape (d_K, P, rows) and, if given, r, of shape (d_K, rows)."""
+    """Write J of some blocks, of shape (d_K, P, rows), and r, of shape (d_K, rows), unless None."""
     for rows, at, m in blocks:
-        root, x = root_weight(error, rows, c), error.X.read_dense(rows, m)
+        root, x = _root_weight(error, rows, c), error.X.read_dense(rows, m)
         f = output_jacobian(B, theta, x, error.layout, error.form.output, J[:, :, at], root)
         if r is not None:
             f -= error.y[rows]
@@ -152,7 +152,7 @@ def fill_jacobian(
             r[:, at] = f.T
 
 
-def root_weight(error: SquaredError, rows: RowIndex, c: float) -> NDArray | float:
+def _root_weight(error: SquaredError, rows: RowIndex, c: float) -> NDArray | float:
     """√(c w) of some rows, of shape (rows, 1) or a number."""
     scale = math.sqrt(c)
     return scale if error.weights is None else scale * np.sqrt(error.weights[rows])

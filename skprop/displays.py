@@ -7,22 +7,24 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
+__all__ = ["LossCurveDisplay"]
+
 
 class LossCurveDisplay:
     """The loss of each iteration or epoch of a fit, with the best iteration marked.
 
-    Make one with `from_estimator`. What is drawn are numbers that the fit has kept: nothing is
-    evaluated. Needs matplotlib (``pip install "skprop[plot]"``).
+    Make one with `from_estimator`. It draws the curves that the fit has kept, without evaluating
+    the network. Needs matplotlib (``pip install "skprop[plot]"``).
 
     Parameters
     ----------
     loss_curve : sequence of float
         The training loss after each iteration.
     validation_loss_curve : sequence of float, optional
-        The loss on held-out rows after each iteration; where it is the shorter one, after each
-        of the last ones.
+        The loss on held-out rows after each iteration; if it is shorter than ``loss_curve``, after
+        each of the last iterations.
     name : str, optional
-        Of the fit, for the legend.
+        The name of the fit in the legend.
 
     Attributes
     ----------
@@ -83,7 +85,7 @@ class LossCurveDisplay:
             Where to draw; by default on a new figure. The axes of another display put several
             fits side by side.
         name : str, optional
-            For the legend, by default the name of the class.
+            The name of the fit in the legend; by default that of the class.
         line_kw : dict, optional
             Handed on to `matplotlib.axes.Axes.plot`, for both curves.
 
@@ -96,8 +98,8 @@ class LossCurveDisplay:
         NotFittedError
             Before `fit`.
         ValueError
-            If the fit has kept no curve: with a solver of one's own, after `set_theta`, or
-            where it had nothing to do.
+            If the fit has kept no curve: with a callable solver, after `set_theta`, or after a
+            fit without an iteration.
         """
         check_is_fitted(estimator)
         fitted = getattr(estimator, "best_estimator_", estimator)
@@ -155,8 +157,7 @@ class LossCurveDisplay:
         if self.validation_loss_curve is not None:
             curves["validation"] = (self.validation_loss_curve, "--")
         watched = list(curves)[-1]
-        style = {}
-        self.lines_ = []
+        style, self.lines_ = {}, []
         for kind, (curve, dashes) in curves.items():
             iterations = len(self.loss_curve) - len(curve) + np.arange(1, len(curve) + 1)
             label = kind if name is None else f"{name}, {kind}"

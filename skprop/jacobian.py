@@ -6,9 +6,8 @@ output, row by row:
     δ_{i−1} = (δ_i A_{i−1}ᵀ) ∘ f_{i−1} ∘ (1 − f_{i−1})
     ∂f/∂[A_{i−1}; b_{i−1}] = [f_{i−1}, 1] ⊗ δ_i,    ∂f/∂x = δ_1 A_0ᵀ
 
-Here the rows of the data are the last axis of every array. So the loops that write the outer
-products, P numbers a row, run along them, long and contiguous; and Jᵀ in C order is J in the
-order that BLAS and LAPACK want.
+Here the rows of the data are the last axis of every array: the loops that write the outer products,
+P numbers a row, are long and contiguous, and Jᵀ in C order is J in the order of BLAS and LAPACK.
 """
 
 from collections.abc import Iterator
@@ -21,45 +20,34 @@ from .layout import Layout, Params
 from .sigmoid import Output, tanh
 from .workspace import unit_buffers, without_constant
 
-__all__ = ["add_tile", "input_gradient", "jacobian_rows", "output_jacobian", "tiles"]
+__all__ = ["TILE_WORK", "add_tile", "input_gradient", "jacobian_rows", "output_jacobian", "tiles"]
 
-# A block of J this large keeps the P × P entries of JᵀJ from being added to too often.
-JACOBIAN_BYTES, MIN_ROWS = 8 * 2**20, 256
+# Of a block of J: a smaller one would have the P × P entries of JᵀJ added to more often.
+_JACOBIAN_BYTES, _MIN_ROWS = 8 * 2**20, 256
 # In multiplications; BLAS does this many in about half a millisecond.
 TILE_WORK = 10_000_000
-MIN_TILE, MAX_TILES = 256, 5
+_MIN_TILE, _MAX_TILES = 256, 5
 
 
 def jacobian_rows(width: int, dtype: DTypeLike) -> int:
     """The number of rows of a block of J, of ``width`` entries a row."""
-    return max(JACOBIAN_BYTES // (width * np.dtype(dtype).itemsize), MIN_ROWS)
+    return max(_JACOBIAN_BYTES // (width * np.dtype(dtype).itemsize), _MIN_ROWS)
 
 
 def tiles(P: int, work: int) -> list[tuple[slice, slice]]:
     """Cut the lower triangle of a P × P product into tiles, as many as pay for threads.
 
-    What they are does not depend on the number of threads.
+    The tiles do not depend on the number of threads.
     """
-    n = 1 if work < 2 * TILE_WORK else min(max(P // MIN_TILE, 2), MAX_TILES, P)
+    n = 1 if work < 2 * TILE_WORK else min(max(P // _MIN_TILE, 2), _MAX_TILES, P)
     cuts = [slice(P * k // n, P * (k + 1) // n) for k in range(n)]
     return [(cuts[i], cuts[j]) for i in range(n) for j in range(i + 1)]
 
 
-def units(B: list, x: NDArray, layout: Layout, output: Output) -> tuple[list, NDArray]:
-    """Evaluate the network on m rows.
+def _units(B: list, x: NDArray, layout: Layout, output: Output) -> tuple[list, NDArray]:
+    """[f_i, 1] for i < K, of shapes (d_i + 1, m), and f_K, of shape (m, d_K), of m rows.
 
-    Parameters
-    ----------
-    B : list of K arrays
-        The parameters in the tanh form.
-    x : ndarray of shape (m, d_0 + 1)
-        Dense rows, followed by the constant unit 1.
-
-    Returns
-    -------
-    f : list of K arrays of shape (d_i + 1, m)
-        [f_i, 1] for i < K, the rows last.
-    f_K : ndarray of shape (m, d_K)
+    The parameters B are in the tanh form, and x, of shape (m, d_0 + 1), ends in the constant unit.
     """
     t = [x, *unit_buffers(layout, len(x), x.dtype)[1:]]
     forward(B, t, without_constant(t), tanh, output.apply)
@@ -70,10 +58,10 @@ def units(B: list, x: NDArray, layout: Layout, output: Output) -> tuple[list, ND
     return f, t[-1]
 
 
-def deltas(params: Params, f: list, slope: NDArray, k: int) -> Iterator[tuple[int, NDArray]]:
+def _deltas(params: Params, f: list, slope: NDArray, k: int) -> Iterator[tuple[int, NDArray]]:
     """Yield i and δ_i, of shape (d_i, m), of output k, for i = K, …, 1.
 
-    ``slope``, of shape (m,), is δ_K at k; as it is 0 elsewhere, that first δ has one row only.
+    ``slope``, of shape (m,), is row k of δ_K, whose other rows are 0: δ_K is yielded as one row.
     """
     K, delta = len(params), slope[None]
     yield K, delta
@@ -94,30 +82,17 @@ def output_jacobian(
     J: NDArray,
     factor: NDArray | float = 1.0,
 ) -> NDArray:
-    """Write ∂f_K/∂θ, times a factor for each row, into ``J``.
+    """Write ∂f_K/∂θ into ``J``, of shape (d_K, P, m), and give f_K, of shape (m, d_K).
 
-    Parameters
-    ----------
-    B : list of K arrays
-        The parameters in the tanh form.
-    theta : ndarray of shape (P,)
-        The same parameters as they are.
-    x : ndarray of shape (m, d_0 + 1)
-        Dense rows, followed by the constant unit 1.
-    output : Output
-    J : ndarray of shape (d_K, P, m)
-        Its entries for the last layer of other outputs are 0, and must be so before.
-    factor : ndarray of shape (m, 1) or float
-
-    Returns
-    -------
-    f_K : ndarray of shape (m, d_K)
+    B are the parameters θ in the tanh form; x, of shape (m, d_0 + 1), are dense rows followed by
+    the constant unit 1. Each row is multiplied by ``factor``, a number or of shape (m, 1). Where in
+    ``J`` an output meets the last-layer weights of another one nothing is written: 0 must be there.
     """
-    f, f_K = units(B, x, layout, output)
+    f, f_K = _units(B, x, layout, output)
     slope, params = output.slope(f_K) * factor, layout.views(theta)
     for k, J_k in enumerate(J):
         layers = layout.stacked(J_k)
-        for i, delta in deltas(params, f, np.ascontiguousarray(slope[:, k]), k):
+        for i, delta in _deltas(params, f, np.ascontiguousarray(slope[:, k]), k):
             out = layers[i - 1] if i < len(f) else layers[i - 1][:, k : k + 1]
             np.multiply(f[i - 1][:, None], delta, out=out)  # [f_{i−1}, 1] ⊗ δ_i
     return f_K
@@ -126,11 +101,11 @@ def output_jacobian(
 def input_gradient(
     B: list, theta: NDArray, x: NDArray, layout: Layout, output: Output, out: NDArray
 ) -> None:
-    """Write ∂f_K/∂x into ``out``, of shape (m, d_K, d_0); the arguments as of `output_jacobian`."""
-    f, f_K = units(B, x, layout, output)
+    """Write ∂f_K/∂x into ``out``, of shape (m, d_K, d_0), given θ, and B, θ in the tanh form."""
+    f, f_K = _units(B, x, layout, output)
     slope, params = output.slope(f_K), layout.views(theta)
     for k in range(out.shape[1]):
-        *_, (i, delta) = deltas(params, f, np.ascontiguousarray(slope[:, k]), k)
+        *_, (i, delta) = _deltas(params, f, np.ascontiguousarray(slope[:, k]), k)
         A = params[0][0] if i < len(params) else params[0][0][:, [k]]
         np.matmul(delta.T, A.T, out=out[:, k])  # ∂f/∂x = δ_1 A_0ᵀ
 

@@ -4,7 +4,7 @@ The model is y = f(x; θ) + noise of variance σ²/w, with a prior N(0, σ²/α_
 group i and a flat one on what is in no group. Near its mode the posterior is taken as Gaussian,
 with the Gauss–Newton matrix in place of the Hessian::
 
-    H = Σ_s w_s ∇f ∇fᵀ + diag(α),    cov θ = σ² H⁻¹
+    H = M + diag(α),    M = Σ_s w_s ∇f ∇fᵀ,    cov θ = σ² H⁻¹
 
 so α_i is the α of the loss, and one factorisation of H serves every formula below.
 
@@ -23,15 +23,21 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 from scipy.linalg import LinAlgError, lapack
 
-# The data say little of some biases, of a unit without effect nothing. A flat prior then has no
-# posterior; so its precision is not 0 but this share of the curvature of the best-known one.
+__all__ = [
+    "FLAT", "Evidence", "alphas", "evidence", "factorised", "least_alpha", "noise_variance",
+    "spread",
+]  # fmt: skip
+
+# The data may leave a bias open, as that of a unit without effect; with a flat prior it has no
+# posterior. So the precision of the flat prior is not 0 but this share of the largest M_ii of all
+# biases.
 FLAT = 2e-5
-# γ may come close to the number of observations, where there are more parameters than these.
-LEAST_FREEDOM = 0.05
+# N − γ is at least this share of N: with more parameters than observations γ may come close to N.
+_LEAST_FREEDOM = 0.05
 
 
 class Evidence(NamedTuple):
-    """The posterior at one θ, and the evidence for the α_i and σ² it was computed with."""
+    """The posterior at one θ under given α_i and σ², and their evidence."""
 
     factor: NDArray  # L, lower, of H = L Lᵀ
     noise: float  # σ²
@@ -40,31 +46,23 @@ class Evidence(NamedTuple):
     log_evidence: float
 
 
-def least_alpha(G: NDArray, dtype: DTypeLike) -> float:
-    """The least penalty above the rounding of G, where G was computed in ``dtype``."""
-    share = max(10 * np.finfo(dtype).eps, len(G) * np.finfo(np.float64).eps)
-    return share * max(G.diagonal().max(initial=0.0), np.finfo(dtype).tiny)
-
-
-def precision(G: NDArray, groups: list[NDArray], alpha: NDArray) -> tuple[NDArray, NDArray]:
-    """What H adds to the diagonal of G = Σ w ∇f ∇fᵀ, and which parameters have a flat prior."""
-    p = spread(groups, alpha, len(G))
-    flat = p == 0
-    p[flat] = FLAT * G.diagonal()[flat].max(initial=0.0)
-    return p, flat
+def least_alpha(M: NDArray, dtype: DTypeLike) -> float:
+    """The least penalty above the rounding of M, where M was computed in ``dtype``."""
+    share = max(10 * np.finfo(dtype).eps, len(M) * np.finfo(np.float64).eps)
+    return share * max(M.diagonal().max(initial=0.0), np.finfo(dtype).tiny)
 
 
 def spread(groups: list[NDArray], alpha: NDArray, n_params: int) -> NDArray:
-    """α_i at the parameters of group i, 0 elsewhere."""
+    """A vector of α_i at the parameters of group i, and 0 at the others."""
     p = np.zeros(n_params)
     for index, value in zip(groups, alpha, strict=True):
         p[index] = value
     return p
 
 
-def factorised(G: NDArray, p: NDArray) -> NDArray:
-    """L, lower, of G + diag(p) = L Lᵀ; a LinAlgError where that is not positive definite."""
-    H = G.copy()
+def factorised(M: NDArray, p: NDArray) -> NDArray:
+    """L, lower, of M + diag(p) = L Lᵀ; a LinAlgError where that is not positive definite."""
+    H = M.copy()
     H[np.diag_indices_from(H)] += p
     factor, info = lapack.dpotrf(H.T, lower=1, clean=1, overwrite_a=1)
     if info != 0:
@@ -73,7 +71,7 @@ def factorised(G: NDArray, p: NDArray) -> NDArray:
 
 
 def evidence(
-    G: NDArray,
+    M: NDArray,
     theta: NDArray,
     squares: float,
     n_observations: float,
@@ -85,7 +83,7 @@ def evidence(
 
     Parameters
     ----------
-    G : ndarray of shape (P, P)
+    M : ndarray of shape (P, P)
         Σ_s w_s ∇f ∇fᵀ, over the outputs too.
     theta : ndarray of shape (P,)
     squares : float
@@ -93,7 +91,7 @@ def evidence(
     n_observations : float
         N: Σ_s w_s, times the number of outputs.
     groups : list of int ndarray
-        Where in θ the parameters of each α_i are.
+        The indices in θ of the parameters of each α_i.
     alpha : ndarray of shape (len(groups),)
         A group of α_i = 0 has a flat prior.
     noise : float, optional
@@ -104,9 +102,11 @@ def evidence(
     LinAlgError
         Where rounding leaves H indefinite.
     """
-    p, flat = precision(G, groups, alpha)
-    p = np.maximum(p, least_alpha(G, theta.dtype))
-    L = factorised(G, p)
+    prior = spread(groups, alpha, len(theta))
+    flat = prior == 0
+    p = np.where(flat, FLAT * M.diagonal()[flat].max(initial=0.0), prior)
+    p = np.maximum(p, least_alpha(M, theta.dtype))
+    L = factorised(M, p)
     inverse, _ = lapack.dtrtri(L, lower=1)
     variances = np.einsum("ij,ij->j", inverse, inverse)  # diag H⁻¹, as H⁻¹ = L⁻ᵀ L⁻¹
     sizes = np.array([len(index) for index in groups])
@@ -115,7 +115,7 @@ def evidence(
     n_effective = len(theta) - float(p @ variances)  # γ
     if noise is None:
         noise = noise_variance(squares, n_observations, n_effective)
-    energy = squares + float(spread(groups, alpha, len(theta)) @ theta**2)
+    energy = squares + float(prior @ theta**2)
     log_det = 2 * float(np.log(L.diagonal()).sum())  # ln |H|
     log_prior = float(np.log(p[~flat]).sum())  # Σ n_i ln α_i
     # ½ [Σ n_i ln α_i − ln |H| − (Σ w r² + Σ α_i ‖A_i‖²)/σ² − (N − n_flat) ln 2πσ²]  (PRML 5.175)
@@ -128,7 +128,7 @@ def evidence(
 
 def noise_variance(squares: float, n_observations: float, n_effective: float) -> float:
     """The σ² of greatest evidence, at a given γ."""
-    freedom = max(n_observations - n_effective, LEAST_FREEDOM * n_observations)
+    freedom = max(n_observations - n_effective, _LEAST_FREEDOM * n_observations)
     return squares / freedom  # σ² = Σ w r² / (N − γ)  (PRML 5.180)
 
 

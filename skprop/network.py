@@ -1,4 +1,4 @@
-"""A network as a value: what it predicts, and how that changes with the inputs and with θ."""
+"""A network as a value: its outputs, and their derivatives by the inputs and by θ."""
 
 import math
 from collections.abc import Callable
@@ -21,22 +21,15 @@ __all__ = ["Network"]
 
 
 class Network(NamedTuple):
-    """f_K ∘ … ∘ f_1 with its parameters.
-
-    Attributes
-    ----------
-    layout : Layout
-    theta : ndarray of shape (P,)
-    output_activation : {"identity", "sigmoid"}
-    """
+    """The function f_K ∘ … ∘ f_1 with its parameters."""
 
     layout: Layout
-    theta: NDArray
-    output_activation: str
+    theta: NDArray  # of shape (P,)
+    output_activation: str  # "identity" or "sigmoid"
 
     @ignoring_overflow()
     def outputs(self, X: Rows) -> NDArray:
-        """f_K at each of the rows, of shape (rows, d_K), in O(block) memory beside it."""
+        """f_K at each of the rows, of shape (rows, d_K); further memory is O(block)."""
         layout, n = self.layout, X.shape[0]
         f_K = np.empty((n, layout.sizes[-1]), X.dtype)
         size = min(block_rows(layout.sizes, X.dtype), n)
@@ -57,7 +50,7 @@ class Network(NamedTuple):
 
     @guarded
     def input_gradient(self, X: Rows) -> NDArray:
-        """∂f_K/∂x at each of the rows, of shape (rows, d_K, d_0), x in the units of X."""
+        """∂f_K/∂x at each of the rows, of shape (rows, d_K, d_0), by the features in raw units."""
         layout, n = self.layout, X.shape[0]
         shape = n, layout.sizes[-1], layout.sizes[0]
         check_memory(
@@ -80,8 +73,8 @@ class Network(NamedTuple):
     def for_each_jacobian(self, X: Rows, work: int, use: Callable[[slice, NDArray], None]) -> None:
         """Call ``use(rows, J)`` for blocks of rows, J = ∂f_K/∂θ there, of shape (d_K, P, rows).
 
-        ``work`` is the number of multiplications that ``use`` takes for all rows together; calls
-        for different rows may run side by side.
+        ``work`` is the number of multiplications of ``use`` for all rows together. Its calls may
+        run side by side.
         """
         layout, n = self.layout, X.shape[0]
         P, d_K = layout.n_params, layout.sizes[-1]

@@ -2,7 +2,7 @@
 
 Importing this module registers a converter, so that `skl2onnx.to_onnx` takes an
 `MLPSigmoidRegressor` alone, at the end of a `Pipeline`, or inside another estimator that skl2onnx
-can convert. `to_onnx` is skl2onnx's own, handed on for convenience.
+can _convert. `to_onnx` is skl2onnx's own, handed on for convenience.
 """
 
 import numpy as np
@@ -21,8 +21,8 @@ from .regressor import MLPSigmoidRegressor
 __all__ = ["to_onnx"]
 
 
-def set_output_type(operator) -> None:
-    """Declare the output: (rows, n_outputs), (rows, 1) for a single one as skl2onnx has it."""
+def _set_output_type(operator) -> None:
+    """Declare the output, of shape (rows, n_outputs), also (rows, 1), as is usual in skl2onnx."""
     model = operator.raw_operator
     check_is_fitted(model, "theta_")
     if model.theta_.ndim == 2:
@@ -37,20 +37,20 @@ def set_output_type(operator) -> None:
             f"{model.n_features_in_}. Give to_onnx rows such as predict takes."
         )
     n_rows = operator.inputs[0].get_first_dimension()
-    operator.outputs[0].set_type(tensor_type(operator)([n_rows, model.n_outputs_]))
+    operator.outputs[0].set_type(_tensor_type(operator)([n_rows, model.n_outputs_]))
 
 
-def tensor_type(operator):
-    """float32 where all of the input is, else float64, as `predict` computes."""
+def _tensor_type(operator):
+    """The type of the arithmetic: float32 where all of the input is float32, else float64."""
     single = all(isinstance(variable.type, FloatTensorType) for variable in operator.inputs)
     return FloatTensorType if single else DoubleTensorType
 
 
-def convert(scope, operator, container) -> None:
+def _convert(scope, operator, container) -> None:
     """Add the nodes of the network, from raw features to raw targets."""
     model = operator.raw_operator
-    proto_type = guess_proto_type(tensor_type(operator)())
-    dtype = np.float32 if tensor_type(operator) is FloatTensorType else np.float64
+    proto_type = guess_proto_type(_tensor_type(operator)())
+    dtype = np.float32 if _tensor_type(operator) is FloatTensorType else np.float64
 
     def node(kind: str, *inputs: str | NDArray, output: str | None = None, **attributes) -> str:
         names = [x if isinstance(x, str) else constant(x) for x in inputs]
@@ -66,7 +66,7 @@ def convert(scope, operator, container) -> None:
         )
         return name
 
-    check_range(model, dtype)
+    _check_range(model, dtype)
     columns = [node("Cast", x.full_name, to=proto_type) for x in operator.inputs]
     f = columns[0] if len(columns) == 1 else node("Concat", *columns, axis=1)
     if model.x_scaler_ is not None:
@@ -88,8 +88,8 @@ def convert(scope, operator, container) -> None:
     node("Identity", f, output=operator.outputs[0].full_name)
 
 
-def check_range(model, dtype) -> None:
-    """Refuse what float32 cannot hold."""
+def _check_range(model, dtype) -> None:
+    """A ValueError if weights or scales of the model exceed the range of ``dtype``."""
     scalers = [scaler for scaler in (model.x_scaler_, model.y_scaler_) if scaler is not None]
     held = [model.theta_, *(x for scaler in scalers for x in (scaler.mean_, scaler.scale_))]
     largest = max(np.abs(values).max(initial=0) for values in held)
@@ -102,5 +102,5 @@ def check_range(model, dtype) -> None:
 
 
 update_registered_converter(
-    MLPSigmoidRegressor, "SkpropMLPSigmoidRegressor", set_output_type, convert
+    MLPSigmoidRegressor, "SkpropMLPSigmoidRegressor", _set_output_type, _convert
 )

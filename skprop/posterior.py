@@ -23,20 +23,22 @@ from .rows import Rows
 from .threads import guarded
 from .workspace import check_memory
 
-# In multiplications: a posterior within these takes half a second or less and 8 MB.
-MAX_PARAMS, MAX_WORK = 1000, 2e10
+__all__ = ["affordable", "laplace", "model_variance", "require_dense"]
+
+# In parameters and multiplications: such a posterior takes half a second or less and 8 MB.
+_MAX_PARAMS, _MAX_WORK = 1000, 2e10
 
 
 def affordable(objective: MLPObjective) -> bool:
-    """Whether the posterior costs so little that every fit may have it."""
+    """Whether the posterior takes so little time and memory that every fit may compute it."""
     P, work = objective.n_params, objective.n_samples * objective.layout.sizes[-1]
-    return P <= MAX_PARAMS and work * P**2 <= MAX_WORK
+    return P <= _MAX_PARAMS and work * P**2 <= _MAX_WORK
 
 
 def require_dense(P: int) -> None:
-    """Refuse matrices of P × P numbers that would not fit the memory."""
+    """A ValueError if the four P × P matrices of a posterior exceed the memory."""
     check_memory(
-        4 * 8 * P * P,  # G, H, L and L⁻¹
+        4 * 8 * P * P,  # M, H, L and L⁻¹
         f"The posterior of {P} parameters, four matrices of {P} × {P} numbers,",
         "Use fewer units; or give alpha a number, and n_members=5 with early_stopping=True.",
     )
@@ -44,9 +46,8 @@ def require_dense(P: int) -> None:
 
 @guarded
 def laplace(objective: MLPObjective, theta: NDArray, alpha) -> Evidence | None:
-    """The posterior at θ under a penalty α, of the data of the objective, and its own noise.
-
-    None where the numbers do not allow it: it overflows, or rounding leaves H indefinite.
+    """The posterior at θ, given the data of the objective and the penalty ``alpha``, its noise the
+    most probable one; None where it overflows or rounding leaves H indefinite.
     """
     layout, W = objective.layout, objective.total_weight
     groups = layout.weight_indices()
@@ -54,14 +55,14 @@ def laplace(objective: MLPObjective, theta: NDArray, alpha) -> Evidence | None:
     alpha = checked_alphas(alpha, layout.n_layers)
     theta = theta.astype(objective.dtype)
     with np.errstate(under="ignore"):
-        loss, _, G = objective.normal_equations(theta)
-        G *= W
-        G[np.diag_indices_from(G)] -= own
+        loss, _, M = objective.normal_equations(theta)
+        M *= W
+        M[np.diag_indices_from(M)] -= own
         squares = max(2 * W * loss - float(own @ theta.astype(np.float64) ** 2), 0.0)
-        if not np.isfinite(squares + G.trace()):
+        if not np.isfinite(squares + M.trace()):
             return None
         try:
-            return evidence(G, theta, squares, W * layout.sizes[-1], groups, alpha)
+            return evidence(M, theta, squares, W * layout.sizes[-1], groups, alpha)
         except LinAlgError:
             return None
 

@@ -19,30 +19,10 @@ __all__ = ["SquaredError", "take"]
 
 
 class SquaredError:
-    """Σ_s w_s ‖f_K(x_s; θ) − y_s‖² of some rows, as a function of θ.
+    """Σ_s w_s ‖f_K(x_s; θ) − y_s‖² over rows of X, as a function of θ.
 
-    Parameters
-    ----------
-    X : Rows
-    y : ndarray of shape (n, d_K)
-    weights : ndarray of shape (n, 1) or None
-        w; None for 1.
-    layout : Layout
-    output_activation : {"identity", "sigmoid"}
-
-    Attributes
-    ----------
-    X, y, weights, layout
-        As given.
-    form : TanhForm
-        How θ is turned into the parameters that the blocks are computed with.
-    block_rows : int
-        The most rows of a block.
-    work : int
-        Multiplications of a row and, at about ten times the cost, activations, in float64.
-    small_rows : int
-        The most rows whose products BLAS computes on one thread if left to itself.
-    workspaces, tangent_workspaces : Spare
+    The targets y have shape (n, d_K), the weights w shape (n, 1), or are None for 1. ``form`` turns
+    θ into the parameters of the tanh network, by which the blocks are computed.
     """
 
     def __init__(
@@ -50,9 +30,9 @@ class SquaredError:
     ):
         self.X, self.y, self.weights, self.layout = X, y, weights, layout
         self.form = TanhForm(layout, output_activation, X.dtype)
-        self.block_rows = min(block_rows(layout.sizes, X.dtype), X.shape[0])
-        work = layout.n_params + 10 * sum(layout.sizes[1:])
-        self.work = work * X.dtype.itemsize // 8
+        self.block_rows = min(block_rows(layout.sizes, X.dtype), X.shape[0])  # of the largest block
+        # Of a row, in multiplications in float64; an activation costs about ten.
+        self.work = (layout.n_params + 10 * sum(layout.sizes[1:])) * X.dtype.itemsize // 8
         self.small_rows = small_rows(layout)
         self._backward = backward_outer if layout.sizes[2:] == (1,) else backward
         buffers = layout, self.block_rows, X.dtype
@@ -62,20 +42,20 @@ class SquaredError:
     def sums(
         self, theta: NDArray, rows: RowIndex, n_rows: int, with_gradient: bool
     ) -> tuple[float, NDArray | None]:
-        """The sum over some rows and half its gradient, in float64; the latter if asked for."""
+        """The sum over some rows and, if asked for, half its gradient, in float64."""
         B = self.tanh_form(theta)
         blocks = RowBlocks(rows, n_rows, self.block_rows, n_rows * self.work)
         loss, *gradient = blocks.sum(partial(self._part_sums, B, with_gradient))
         return loss, self.pulled_back(*gradient) if with_gradient else None
 
     def tanh_form(self, theta: NDArray) -> list[NDArray]:
-        """[B_0, …, B_{K-1}], for rows as `Rows.read` gives them."""
+        """θ as [B_0, …, B_{K-1}], the tanh form for rows as `Rows.read` gives them."""
         B = self.form.of(theta)
         self.X.fold(B[0])
         return B
 
     def pulled_back(self, gradient: NDArray) -> NDArray:
-        """The gradient by θ, in place of that by the parameters of `tanh_form`."""
+        """Turn a gradient by the parameters B of `tanh_form` into that by θ, in place."""
         if self.X.sparse:
             self.X.unfold(self.layout.stacked(gradient)[0])
         self.form.pull_back(gradient)
@@ -83,8 +63,9 @@ class SquaredError:
 
     @ignoring_overflow()
     def largest(self) -> tuple[str, int, float]:
-        """A column of "y" whose sum of squares overflows, or else the one of "X" of the largest
-        entry: its array, its number and that entry."""
+        """The name "y" or "X", the number and the largest entry of a column that may cause an
+        overflow: of y if the sum of squares of y overflows, else the column of X with the largest
+        entry."""
         name, largest = "y", np.abs(self.y).max(axis=0).astype(np.float64)
         if np.isfinite(len(self.y) * np.square(largest).sum()):
             name, largest = "X", np.zeros(self.X.shape[1])
@@ -95,7 +76,7 @@ class SquaredError:
         return name, j, float(largest[j])
 
     def _part_sums(self, B: list, with_gradient: bool, blocks: list[Block]) -> tuple:
-        """The sum over the blocks of one part and, if asked for, half its gradient by B."""
+        """The sum over some blocks and, if asked for, half its gradient by B."""
         workspace = self.workspaces.take()
         loss, gradient = 0.0, None
         for rows, _, m in blocks:
@@ -110,14 +91,14 @@ class SquaredError:
     def _block_sums(
         self, B: list, with_gradient: bool, rows: RowIndex, m: int, workspace: Workspace
     ) -> float:
-        """The sum over one block; half its gradient goes to ``workspace.gradient``."""
+        """The sum over a block of m rows; half its gradient goes to ``workspace.gradient``."""
         (x, *t), z, df, delta, y, w = workspace.first(m)
         t = [self.X.read(rows, x), *t]
         output = self.form.output
         forward(B, t, z, tanh, output.apply)
         residual = np.subtract(t[-1], take(self.y, rows, y), out=delta[-1])
         if self.weights is None:
-            loss = sum_of_squares(residual)
+            loss = _sum_of_squares(residual)
         else:
             w = take(self.weights, rows, w)
             loss = float(np.einsum("sj,sj,sk->", residual, residual, w, dtype=np.float64))
@@ -129,13 +110,13 @@ class SquaredError:
 
 
 def take(a: NDArray, rows: RowIndex, out: NDArray) -> NDArray:
-    """Rows of a C-contiguous array: a view of a slice, others gathered in ``out``."""
+    """Some rows of a C-contiguous array: a view for a slice, else copied into ``out``."""
     if isinstance(rows, slice):
         return a[rows]
     return np.take(a, rows, axis=0, out=out, mode="clip")  # "clip" lets it write straight to out
 
 
-def sum_of_squares(a: NDArray) -> float:
+def _sum_of_squares(a: NDArray) -> float:
     """‖a‖_F² of a C-contiguous array, summed in float64."""
     if a.dtype == np.float64:
         a = a.ravel()

@@ -32,30 +32,28 @@ class TangentWorkspace:
     Attributes
     ----------
     t, r_t, g, bend, delta, r_delta, scratch : list of K + 1 arrays
-        t_i, R t_i, g_i, −2 (δ_{i+1} B_iᵀ) ∘ t_i, δ_i, R δ_i, each of shape (rows, d_i + 1) for
-        i < K. The last column belongs to the constant unit: there R t and g are 0.
-    last : ndarray of shape (rows, 2 d_K)
-        Where [R δ_K, δ_K] lie side by side: the product of both with [B_{K−1}ᵀ; V_{K−1}ᵀ] is one,
-        and with one output several times as fast as an outer product.
+        t_i, R t_i, g_i, −2 (δ_{i+1} B_iᵀ) ∘ t_i, δ_i, R δ_i and a buffer, of shape (rows, d_i + 1)
+        for i < K. The last column belongs to the constant unit: there R t and g are 0.
     inner : dict of str to list
-        Views of those of the same name without that column.
+        For each name of such a list, views of its arrays without the column of the constant unit.
+    last : ndarray of shape (rows, 2 d_K)
+        [R δ_K, δ_K], side by side for one product with [B_{K−1}ᵀ; V_{K−1}ᵀ], which with one output
+        is several times as fast as an outer product.
     y, w : ndarray of shape (rows, d_K) and (rows, 1)
-        Where targets and weights may be gathered.
-    RG : ndarray of shape (P,)
-        R ∂L/∂B of the block.
-    G : list of ndarray
-        Its layers, `Layout.stacked`.
+        Buffers for targets and weights.
+    RG, G : ndarray of shape (P,) and list of ndarray
+        R ∂L/∂B of the block, and views of it layer by layer (`Layout.stacked`).
     """
 
-    LISTS = ("t", "r_t", "g", "bend", "delta", "r_delta", "scratch")
+    _LISTS = ("t", "r_t", "g", "bend", "delta", "r_delta", "scratch")
 
     def __init__(self, layout: Layout, n_rows: int, dtype: DTypeLike):
         self._cuts: dict[int, Self] = {}
         t = unit_buffers(layout, n_rows, dtype)
         self.RG = np.empty(layout.n_params, dtype)
         self.G = layout.stacked(self.RG)
-        others = ([None, *map(np.zeros_like, t[1:])] for _ in self.LISTS[1:])
-        lists = dict(zip(self.LISTS, (t, *others), strict=True))
+        others = ([None, *map(np.zeros_like, t[1:])] for _ in self._LISTS[1:])
+        lists = dict(zip(self._LISTS, (t, *others), strict=True))
         last = np.zeros((n_rows, 2 * layout.sizes[-1]), dtype)
         self._set(lists, last, np.empty_like(t[-1]), np.empty((n_rows, 1), dtype))
 
@@ -73,7 +71,7 @@ class TangentWorkspace:
             cut = self._cuts[m] = copy.copy(self)
             lists = {
                 name: [a if a is None else a[:m] for a in getattr(self, name)]
-                for name in self.LISTS
+                for name in self._LISTS
             }
             cut._set(lists, self.last[:m], self.y[:m], self.w[:m])
         return self._cuts[m]
@@ -98,17 +96,11 @@ def linearise(B: list, block: TangentWorkspace) -> None:
 
 
 def tangent(B: list, V: list, x, curvature, block: TangentWorkspace) -> None:
-    """Fill ``RG`` with R ∂L/∂B along V; what `linearise` left stays as it is.
+    """Fill ``RG`` with R ∂L/∂B along V, after `linearise`, once or for several V in turn.
 
-    Parameters
-    ----------
-    B, V : list of K arrays
-        θ and v in the tanh form.
-    x : ndarray or CSR
-        t_0, as `Rows.read` gives it.
-    curvature : ndarray that broadcasts to (m, d_K), or 1
-        The second derivative of the loss of a row by what B_{K-1} gives.
-    block : TangentWorkspace
+    B and V are θ and v in the tanh form, x is t_0 as `Rows.read` gives it, and ``curvature``, of
+    shape (m, d_K) or one that broadcasts to it, the second derivative of the loss of each row by
+    [t_{K−1}, 1] B_{K−1}.
     """
     K, t, r_t, r_delta = len(B), [x, *block.t[1:]], block.r_t, block.r_delta
     r_t_inner, r_delta_inner = block.inner["r_t"], block.inner["r_delta"]

@@ -25,12 +25,8 @@ __all__ = ["TanhForm"]
 class TanhForm:
     """The linear map from θ to the parameters B of the tanh network, and its transpose.
 
-    Attributes
-    ----------
-    scale : ndarray of shape (P,)
-        The power of ½ by which B_i multiplies what stands in A_i and b_i.
-    output : Output
-        The activation of the last layer, of what B_{K-1} gives.
+    ``scale``, of shape (P,), is the power of ½ by which each entry of A_i and b_i is multiplied in
+    B_i; ``output`` is the activation of the last layer, of the argument [t_{K−1}, 1] B_{K−1}.
     """
 
     scale: NDArray

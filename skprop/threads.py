@@ -16,35 +16,26 @@ from .compat import blas_thread_functions
 from .layout import Layout
 
 __all__ = [
-    "ALONE",
-    "MAX_THREADS",
-    "SingleThreadedBLAS",
-    "guard",
-    "guarded",
-    "helpers",
-    "ignoring_overflow",
-    "limit",
-    "run",
-    "single_threaded_blas",
-    "small_rows",
-]
+    "ALONE", "MAX_THREADS", "SingleThreadedBLAS", "guard", "guarded", "helpers",
+    "ignoring_overflow", "limit", "run", "single_threaded_blas", "small_rows",
+]  # fmt: skip
 
 MAX_THREADS = 16
-# Multiplications up to which OpenBLAS does not share out a product of matrices, of a matrix with
-# a vector: there is no need to hold it to one thread, which costs as much as a small product.
-MATRIX_WORK, VECTOR_WORK = 2**18, 9_000
+# Up to so many multiplications OpenBLAS computes a product of matrices, or of a matrix and a
+# vector, on one thread: holding it to one thread would cost as much as the product.
+_MATRIX_WORK, _VECTOR_WORK = 2**18, 9_000
 
-# For computations that look at their result, and for scikit-learn's checks, which add up all of an
-# array to see whether it is finite.
+# For computations whose result is checked, and for scikit-learn's checks, which add up an array to
+# see whether it is finite.
 ignoring_overflow = partial(np.errstate, over="ignore", invalid="ignore")
 
 
 class SingleThreadedBLAS:
-    """That BLAS runs on one thread, for the whole process, while there are holders.
+    """Hold BLAS to one thread, for the whole process, as long as there are holders.
 
-    A holder is any object; it counts while it lives and has not let go. So one whose ``with`` block
-    Ctrl-C ended between two lines of this class is forgotten, and what it left is put right at
-    the next use.
+    A holder is any object; it counts while it lives and has not let go. So a holder whose ``with``
+    block Ctrl-C ended between two lines of this class is forgotten, and a limit that it left is
+    lifted at the next use.
     """
 
     def __init__(self):
@@ -60,10 +51,10 @@ class SingleThreadedBLAS:
         return self._n_threads if self._holders else 1
 
     def hold(self, holder: object) -> int:
-        """Limit BLAS if nobody does, and give the number of threads that it had."""
+        """Limit BLAS unless it is limited already; the number of threads that it had."""
         with self._lock:
             if not self._others(holder):
-                self._lift()  # nothing, unless Ctrl-C came between two of these lines
+                self._lift()  # does nothing unless Ctrl-C came between two of these lines
                 if self._libraries is None:
                     found = ThreadpoolController().lib_controllers
                     blas = [library for library in found if library.user_api == "blas"]
@@ -77,7 +68,7 @@ class SingleThreadedBLAS:
             return self._n_threads
 
     def let_go(self, holder: object) -> None:
-        """Lift the limit if nobody else holds it."""
+        """Lift the limit unless there is another holder."""
         with self._lock:
             self._holders = self._others(holder)
             if not self._holders:
@@ -92,7 +83,7 @@ class SingleThreadedBLAS:
         self._limited = []
 
     def reset(self) -> None:
-        """Forget the holders: in a forked child they are not there."""
+        """Forget all holders, whose threads do not exist in a forked child."""
         self._lock, self._holders = threading.Lock(), []
         self._lift()
 
@@ -100,11 +91,11 @@ class SingleThreadedBLAS:
 class single_threaded_blas:
     """Context in which BLAS runs on one thread, for the whole process.
 
-    Entering gives the number of threads that BLAS had, which is the number to use for blocks:
-    so whatever limits BLAS (`threadpool_limits`, OPENBLAS_NUM_THREADS, joblib in its workers)
-    limits these. Contexts may overlap, nested or in other threads: the first to enter sets
-    the limit, the last to leave lifts it. Setting it costs about as much as a small
-    evaluation, so a fit holds it from beginning to end.
+    Entering gives the number of threads that BLAS had, and `run` uses as many: whatever limits BLAS
+    (`threadpool_limits`, OPENBLAS_NUM_THREADS, joblib in its workers) limits them too. Contexts may
+    overlap, nested or in several threads: the first to enter sets the limit, the last to leave
+    lifts it. Setting it costs about as much as a small evaluation, so a fit holds it from
+    beginning to end.
     """
 
     def __enter__(self) -> int:
@@ -114,7 +105,7 @@ class single_threaded_blas:
         limit.let_go(self)
 
 
-# In place of `single_threaded_blas` for products so small that BLAS does not share them out.
+# In place of `single_threaded_blas` for products so small that BLAS uses one thread anyway.
 ALONE = contextlib.nullcontext(1)
 
 
@@ -140,20 +131,20 @@ def guarded(function: Callable) -> Callable:
 def small_rows(layout: Layout) -> int:
     """The most rows whose products BLAS computes on one thread if left to itself."""
     products = [d_in * d_out for d_in, d_out in itertools.pairwise(d + 1 for d in layout.sizes)]
-    if max(layout.n_params, *products) > VECTOR_WORK:
+    if max(layout.n_params, *products) > _VECTOR_WORK:
         return 0
-    return min(MATRIX_WORK // max(products), VECTOR_WORK // (max(layout.sizes) + 1))
+    return min(_MATRIX_WORK // max(products), _VECTOR_WORK // (max(layout.sizes) + 1))
 
 
-class Helper(threading.Thread):
-    """A thread that works beside another one, or waits.
+class _Helper(threading.Thread):
+    """A thread that runs one function at a time for another thread.
 
-    It is handed work through two bare locks, which takes a third of the time of an executor's
-    queue and future: that decides whether an evaluation of half a millisecond gains from it.
+    The two meet at bare locks, which take a third of the time of an executor's queue and future:
+    that decides whether an evaluation of half a millisecond gains from a second thread.
     """
 
     def __init__(self):
-        super().__init__(name="skprop", daemon=True)  # when it waits, the interpreter may end
+        super().__init__(name="skprop", daemon=True)  # the interpreter may end while it waits
         self._begin, self._done = threading.Lock(), threading.Lock()
         self._begin.acquire()
         self._done.acquire()
@@ -163,11 +154,11 @@ class Helper(threading.Thread):
         self.start()
 
     def is_free(self) -> bool:
-        """Whether it waits, and who claimed it last is gone."""
+        """Whether it waits for work and is claimed by no living caller."""
         return self._work is None and (self._claim is None or self._claim() is None)
 
-    def claim(self, caller: "Caller") -> None:
-        """Keep it for a caller, while that lives."""
+    def claim(self, caller: "_Caller") -> None:
+        """Reserve it for a caller as long as that lives."""
         self._claim = weakref.ref(caller)
 
     def run(self) -> None:
@@ -175,23 +166,22 @@ class Helper(threading.Thread):
             self._begin.acquire()
             try:
                 self._work()
-            except BaseException as error:  # it belongs to who handed in the work
+            except BaseException as error:  # `finish` gives it to the thread that called `begin`
                 self._error = error
             self._work = None
             if self._done.locked():
                 self._done.release()
 
     def begin(self, work: Callable[[], None]) -> None:
-        # In a copy of the caller's context, where NumPy keeps how it treats overflow.
-        in_context = partial(contextvars.copy_context().run, work)
-        self._error = None  # of an earlier caller, whom Ctrl-C kept from asking for it
-        self._work = in_context
+        """Start a function in a copy of the caller's context, which holds NumPy's errstate."""
+        self._error = None  # may be left from a caller that Ctrl-C ended in `finish`
+        self._work = partial(contextvars.copy_context().run, work)
         self._begin.release()
 
     def finish(self) -> BaseException | None:
-        """Wait for the end of the work, Ctrl-C or not, and give what was raised."""
+        """Wait until the function ends, also after Ctrl-C; the exception raised, if any."""
         interrupt = None
-        while self._work is not None:  # the lock is where to wait, this the answer
+        while self._work is not None:  # Ctrl-C may leave the lock in either state
             try:
                 self._done.acquire()
             except KeyboardInterrupt as error:
@@ -200,30 +190,27 @@ class Helper(threading.Thread):
         return interrupt or error
 
 
-class Caller:
-    """Whom a helper works for. It is never given back: a helper is free once its caller is gone, so
-    that Ctrl-C at whatever line loses none."""
+class _Caller:
+    """The owner of a claim to helpers. They are free again as soon as it is garbage, so that Ctrl-C
+    at any line loses no helper."""
 
 
-class Helpers:
-    """The helpers of the process, at most MAX_THREADS - 1, made when first needed.
-
-    A caller that finds them all at work does its work alone.
-    """
+class _Helpers:
+    """The helper threads of the process, of which it starts at most MAX_THREADS - 1."""
 
     def __init__(self):
-        self._all: list[Helper] = []
+        self._all: list[_Helper] = []
         self._lock = threading.Lock()
 
     def all_free(self) -> bool:
         return all(helper.is_free() for helper in self._all)
 
-    def take(self, n: int, caller: Caller) -> list[Helper]:
-        """Claim up to n free helpers."""
+    def take(self, n: int, caller: _Caller) -> list[_Helper]:
+        """Claim up to n helpers for a caller; fewer, or none, where others have claimed them."""
         with self._lock:
             taken = [helper for helper in self._all if helper.is_free()][:n]
             while len(taken) < n and len(self._all) < MAX_THREADS - 1:
-                self._all.append(Helper())
+                self._all.append(_Helper())
                 taken.append(self._all[-1])
             for helper in taken:
                 helper.claim(caller)
@@ -231,11 +218,11 @@ class Helpers:
 
 
 limit = SingleThreadedBLAS()
-helpers = Helpers()
+helpers = _Helpers()
 
 
 def _after_fork() -> None:
-    """A forked child inherits locks that may be held, and a pool whose threads are not there."""
+    """Start afresh in a forked child, whose copies of locks may be held and threads missing."""
     limit.reset()
     helpers.__init__()
 
@@ -247,8 +234,8 @@ if hasattr(os, "register_at_fork"):
 def run(task: Callable[[int], None], n_tasks: int, n_threads: int | None = None) -> None:
     """Call task(0), …, task(n_tasks - 1), each once, on up to ``n_threads`` threads.
 
-    By default these are the threads that BLAS had before it was held to one, and one thread where
-    it is not held. Returns, or raises what a task raised, when none is running any more.
+    By default as many as BLAS had before it was held to one, and one where it is not held. When no
+    task is running any more it returns, or raises the exception of one of them.
     """
     n_helpers = min(limit.n_threads if n_threads is None else n_threads, n_tasks) - 1
     if n_helpers <= 0:
@@ -261,7 +248,7 @@ def run(task: Callable[[int], None], n_tasks: int, n_threads: int | None = None)
         while (k := next(numbers)) < n_tasks:
             task(k)
 
-    taken, caller = [], Caller()
+    taken, caller = [], _Caller()
     try:
         taken = helpers.take(n_helpers, caller)
         for helper in taken:
@@ -272,6 +259,6 @@ def run(task: Callable[[int], None], n_tasks: int, n_threads: int | None = None)
         raise
     finally:
         errors = [helper.finish() for helper in taken]
-        caller = None  # what was raised keeps this frame alive
+        caller = None  # also where an exception keeps this frame alive
     for error in filter(None, errors):
         raise error

@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from .layout import Layout
 
-__all__ = ["Buffers", "Spare", "Workspace", "check_memory", "unit_buffers", "without_constant"]
+__all__ = ["Spare", "Workspace", "check_memory", "unit_buffers", "without_constant"]
 
 
 def unit_buffers(layout: Layout, n_rows: int, dtype: DTypeLike) -> list[NDArray]:
@@ -19,13 +19,13 @@ def unit_buffers(layout: Layout, n_rows: int, dtype: DTypeLike) -> list[NDArray]
 
 
 def without_constant(buffers: list[NDArray]) -> list[NDArray]:
-    """Views of f_0, …, f_{K-1} without that column, and f_K."""
+    """Views of f_0, …, f_{K-1} without their last column, the constant unit, and f_K."""
     *wide, last = buffers
     return [*(f[:, :-1] for f in wide), last]
 
 
-class Buffers(NamedTuple):
-    """Views of a `Workspace` for so many rows: the lists of `backprop`, targets and weights."""
+class _Buffers(NamedTuple):
+    """The lists of arrays of `backprop` for a block, and buffers of its targets and weights."""
 
     f: list[NDArray]
     z: list[NDArray]
@@ -36,14 +36,9 @@ class Buffers(NamedTuple):
 
 
 class Workspace:
-    """The buffers of one block of at most ``n_rows`` rows.
+    """The buffers of one block of at most ``n_rows`` rows, and of its ``gradient``, of shape (P,).
 
-    Attributes
-    ----------
-    gradient : ndarray of shape (P,)
-        What a block contributes to the gradient.
-    G : list of ndarray
-        Its layers, `Layout.stacked`.
+    ``G`` views the gradient layer by layer (`Layout.stacked`).
     """
 
     def __init__(self, layout: Layout, n_rows: int, dtype: DTypeLike):
@@ -51,36 +46,36 @@ class Workspace:
         df = [f[0], *map(np.empty_like, f[1:])]
         z, delta = without_constant(f), without_constant(df)
         y, w = np.empty_like(f[-1]), np.empty((n_rows, 1), dtype)
-        self._all = Buffers(f, z, df, delta, y, w)
-        self._first: dict[int, Buffers] = {}
+        self._all = _Buffers(f, z, df, delta, y, w)
+        self._first: dict[int, _Buffers] = {}
         self.gradient = np.empty(layout.n_params, dtype)
         self.G = layout.stacked(self.gradient)
 
-    def first(self, m: int) -> Buffers:
+    def first(self, m: int) -> _Buffers:
         """The first m rows of the buffers."""
         if m not in self._first:
             if len(self._first) > 3:  # there are two sizes in a run: full blocks and the last
                 self._first.clear()
             *lists, y, w = self._all
-            self._first[m] = Buffers(*([a[:m] for a in arrays] for arrays in lists), y[:m], w[:m])
+            self._first[m] = _Buffers(*([a[:m] for a in arrays] for arrays in lists), y[:m], w[:m])
         return self._first[m]
 
 
 class Spare:
-    """Workspaces that wait for their next use; each is used by one thread at a time."""
+    """Idle workspaces, kept for reuse; each is used by one thread at a time."""
 
     def __init__(self, make: Callable[[], Any]):
         self._make, self._idle = make, []
 
     def take(self) -> Any:
-        """One that nobody uses, made if there is none."""
+        """An idle workspace, or a new one."""
         try:
             return self._idle.pop()
         except IndexError:
             return self._make()
 
     def give_back(self, workspace: Any) -> None:
-        """Let others use it."""
+        """Make a workspace idle again."""
         self._idle.append(workspace)
 
     def __reduce__(self):
@@ -88,7 +83,7 @@ class Spare:
 
 
 def physical_memory() -> int | None:
-    """The memory of this machine in bytes, where the system tells."""
+    """The memory of this machine in bytes; None where the system does not tell."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows has no `sysconf`
@@ -96,7 +91,7 @@ def physical_memory() -> int | None:
 
 
 def check_memory(n_bytes: int, what: str, remedy: str) -> None:
-    """Refuse an array larger than the memory of this machine before it is allocated."""
+    """A ValueError if ``n_bytes`` exceed the memory of this machine."""
     available = physical_memory()
     if available is not None and n_bytes > available:
         raise ValueError(
