@@ -45,9 +45,9 @@ class MLPObjective:
     Parameters
     ----------
     X : {array-like, CSR matrix} of shape (n_samples, n_features)
-        Taken as they are: standardise first, or let `MLPSigmoidRegressor.make_objective` do it.
-        Dense rows are copied, once. float32 makes everything float32; any
-        other dtype is computed in float64.
+        Used as they are: standardise first, or let `MLPSigmoidRegressor.make_objective` do it.
+        Dense rows are copied, once. float32 makes everything float32; any other dtype is computed
+        in float64.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         The targets, in the units of the loss.
     hidden_layer_sizes : int or sequence of int
@@ -75,13 +75,13 @@ class MLPObjective:
     Raises
     ------
     ValueError
-        For data, sizes, weights or a θ that are no such thing, with their name and value.
+        If data, sizes, weights or θ are invalid; the message names the argument and its value.
 
     Notes
     -----
-    ``objective(theta)`` returns what ``scipy.optimize.minimize(…, jac=True)`` wants. The
-    gradient is a new array at every call. One objective may be evaluated from several
-    threads at once.
+    ``objective(theta)`` is what ``scipy.optimize.minimize(…, jac=True)`` needs. Returned arrays are
+    new, and in the precision of the objective unless a method says otherwise. One objective may be
+    evaluated from several threads at once.
 
     Examples
     --------
@@ -163,13 +163,12 @@ class MLPObjective:
         -------
         loss : float
         gradient : ndarray of shape (n_params,)
-            A new array, in the precision of the objective.
 
         Raises
         ------
         ValueError
             If θ has the wrong length or an entry that is NaN or infinite, or ``rows`` is empty or
-            no such thing.
+            neither a slice, an array of row numbers nor a mask of length n_samples.
         IndexError
             If a row number is out of range.
         """
@@ -211,14 +210,12 @@ class MLPObjective:
         return loss, gradient
 
     def _scale(self, n_rows: int) -> float:
-        """n / (n_B W), what a sum over n_B rows is multiplied by."""
+        """The factor n/(n_B W) of a sum over n_B rows."""
         return self.n_samples / (n_rows * self._total_weight)
 
     def _checked(self, theta, rows) -> tuple:
         theta = checked_theta(theta, self.layout, self.dtype)
         return theta, *checked_row_numbers(rows, self.n_samples)
-
-    # ---- second order --------------------------------------------------------------------
 
     @guarded
     def hessp(self, theta: ArrayLike, v: ArrayLike, rows=None) -> NDArray:
@@ -226,23 +223,19 @@ class MLPObjective:
 
         Parameters
         ----------
-        theta : array-like of shape (n_params,)
+        theta, rows
+            As in `__call__`.
         v : array-like of shape (n_params,)
-        rows : slice or array of int or bool, optional
-            The subset B; all rows by default.
+            The vector, of finite numbers.
 
         Returns
         -------
         ndarray of shape (n_params,)
-            A new array, in the precision of the objective.
 
         Raises
         ------
-        ValueError
-            If θ or v has the wrong length or an entry that is NaN or infinite, or ``rows`` is
-            empty or no such thing.
-        IndexError
-            If a row number is out of range.
+        ValueError, IndexError
+            As in `__call__`.
 
         References
         ----------
@@ -277,19 +270,18 @@ class MLPObjective:
 
         Parameters
         ----------
-        theta : array-like of shape (n_params,)
-        rows : slice or array of int or bool, optional
-            The subset B; all rows by default.
+        theta, rows
+            As in `__call__`.
 
         Returns
         -------
         ndarray of shape (n_params, n_params)
-            Symmetric; a new array, in the precision of the objective.
+            Symmetric.
 
         Raises
         ------
         ValueError, IndexError
-            As `hessp`; also if the matrix does not fit the memory of this machine.
+            As in `__call__`; also if the matrix does not fit the memory of this machine.
         """
         theta, rows, n_rows = self._checked(theta, rows)
         self._check_square("The Hessian", "Use hessp, which needs no matrix.")
@@ -306,20 +298,14 @@ class MLPObjective:
 
         Parameters
         ----------
-        theta : array-like of shape (n_params,)
-        rows : slice or array of int or bool, optional
-            The subset B; all rows by default.
+        theta, rows
+            As in `__call__`.
 
         Returns
         -------
         ndarray of shape (n_B · n_outputs,), and with α > 0 as many more as there are weights
             √(n w/(n_B W)) (f_K − y) row by row, which is √(w/W) (f_K − y) on all rows; then
-            √(α/W) A_i, in the order of θ. A new array, in the precision of the objective.
-
-        Raises
-        ------
-        ValueError, IndexError
-            As `__call__`.
+            √(α/W) A_i, in the order of θ.
 
         Examples
         --------
@@ -348,19 +334,17 @@ class MLPObjective:
 
         Parameters
         ----------
-        theta : array-like of shape (n_params,)
-        rows : slice or array of int or bool, optional
-            The subset B; all rows by default.
+        theta, rows
+            As in `__call__`.
 
         Returns
         -------
         ndarray of shape (len(residuals), n_params), in Fortran order
-            A new array, in the precision of the objective.
 
         Raises
         ------
         ValueError, IndexError
-            As `__call__`; also if the matrix does not fit the memory of this machine.
+            As in `__call__`; also if the matrix does not fit the memory of this machine.
         """
         theta, rows, n_rows = self._checked(theta, rows)
         P, d_K, penalised = self.n_params, self.layout.sizes[-1], self._penalised()
@@ -386,19 +370,18 @@ class MLPObjective:
 
         Parameters
         ----------
-        theta : array-like of shape (n_params,)
-        rows : slice or array of int or bool, optional
-            The subset B; all rows by default.
+        theta, rows
+            As in `__call__`.
 
         Returns
         -------
         ndarray of shape (n_params, n_params)
-            Symmetric; a new array, in the precision of the objective.
+            Symmetric.
 
         Raises
         ------
         ValueError, IndexError
-            As `__call__`; also if the matrix does not fit the memory of this machine.
+            As in `__call__`; also if the matrix does not fit the memory of this machine.
         """
         return self.normal_equations(theta, rows)[2].astype(self.dtype, copy=False)
 
@@ -408,21 +391,20 @@ class MLPObjective:
 
         Parameters
         ----------
-        theta : array-like of shape (n_params,)
-        rows : slice or array of int or bool, optional
-            The subset B; all rows by default.
+        theta, rows
+            As in `__call__`.
 
         Returns
         -------
         loss : float
         gradient : ndarray of shape (n_params,)
         gauss_newton : ndarray of shape (n_params, n_params)
-            New arrays, in float64.
+            The arrays are in float64.
 
         Raises
         ------
         ValueError, IndexError
-            As `gauss_newton`.
+            As in `__call__`; also if the matrix does not fit the memory of this machine.
         """
         theta, rows, n_rows = self._checked(theta, rows)
         self._check_square("JᵀJ", "Use fewer units, or a solver without matrices, as L-BFGS is.")
@@ -447,11 +429,6 @@ class MLPObjective:
         Returns
         -------
         ndarray of shape (m, n_features) or (m, n_outputs, n_features), as y was given
-
-        Raises
-        ------
-        ValueError
-            As `predict`.
         """
         g = self._network(theta).input_gradient(self._checked_X(X))
         return g[:, 0] if self._single_output else g
@@ -461,7 +438,7 @@ class MLPObjective:
         return Network(self.layout, theta, self.output_activation)
 
     def _penalised(self) -> NDArray:
-        """Where in θ the entries of the A_i are, with α > 0; else nothing."""
+        """The indices in θ of the entries of each A_i with α_i > 0."""
         return np.flatnonzero(() if self._penalty is None else self._penalty)
 
     def _check_square(self, what: str, remedy: str) -> None:
@@ -509,7 +486,7 @@ class MLPObjective:
 
     @ignoring_overflow()
     def _checked_X(self, X) -> Rows:
-        """Other rows than those of the objective, to be read as they are."""
+        """The rows of another matrix, validated, with the same features as the objective."""
         X = check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X")
         n_features = self.layout.sizes[0]
         if X.shape[1] != n_features:
@@ -517,7 +494,7 @@ class MLPObjective:
         return self._error.X.like(X)
 
     def explain_overflow(self, theta: NDArray) -> str:
-        """Why the loss is not finite at θ: which column or parameter is too large."""
+        """The reason why the loss is not finite at θ: the column or parameter that is too large."""
         theta = np.asarray(theta)
         if self._penalty is not None:
             with ignoring_overflow():
@@ -534,7 +511,7 @@ class MLPObjective:
 
 
 def checked_alphas(alpha: float | ArrayLike, n_layers: int) -> NDArray:
-    """α of each layer, or a ValueError that says what is wrong with it."""
+    """The α of each layer; a ValueError unless they are finite numbers ≥ 0."""
     try:
         alphas = np.array([alpha] * n_layers if isinstance(alpha, Real) else alpha, np.float64)
     except (TypeError, ValueError):
@@ -550,7 +527,7 @@ def checked_alphas(alpha: float | ArrayLike, n_layers: int) -> NDArray:
 def checked_weights(
     sample_weight: ArrayLike, n_samples: int, name: str = "sample_weight"
 ) -> NDArray:
-    """Sample weights as float64, or a ValueError that says what is wrong with them."""
+    """Sample weights in float64; a ValueError unless they are ≥ 0, finite and not all 0."""
     if isinstance(sample_weight, Real):
         sample_weight = np.full(n_samples, sample_weight)
     w = check_array(sample_weight, dtype=np.float64, ensure_2d=False, input_name=name)

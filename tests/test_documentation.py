@@ -38,7 +38,7 @@ def public_callables():
             yield name, thing
             for method, function in inspect.getmembers(thing, inspect.isroutine):
                 ours = getattr(function, "__module__", None) == thing.__module__
-                if ours and not method.startswith("_"):
+                if ours and (method == "__call__" or not method.startswith("_")):
                     yield f"{name}.{method}", function
 
 

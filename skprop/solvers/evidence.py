@@ -101,7 +101,7 @@ def minimize_evidence(
             found = data.posterior(at, prior)
         else:
             status, message = FAILED, INFINITE
-        progress.begin(theta, total / (2 * data.W), kept=(theta, total, prior, found))
+        progress.begin(theta, total / (2 * data.W), checkpoint=(theta, total, prior, found))
         damping = Damping(at.G)
         while status is None and progress.status is None:
             next_prior = data.update(at, found)
@@ -124,13 +124,13 @@ def minimize_evidence(
             progress.record(
                 at.theta,
                 total / (2 * data.W),
-                kept=(at.theta, total, prior, found),
+                checkpoint=(at.theta, total, prior, found),
                 noise_variance=prior.noise,
                 n_effective=found.n_effective,
                 log_evidence=found.log_evidence,
             )
     status, message = progress.conclude(status, message)
-    theta, total, prior, found = progress.kept
+    theta, total, prior, found = progress.checkpoint
     counts = {"nfev": data.nfev, "njev": data.njev}
     return progress.result(
         status, message, theta, total / (2 * data.W), **counts, alpha=prior.alpha, evidence=found

@@ -1,10 +1,12 @@
-"""The frame of a solver's run: what it records, the rules by which it stops, and its result."""
+"""The frame of a solver's run: its record, the rules that end it, and its result."""
 
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,11 +16,13 @@ from ..compat import Interval
 from ..threads import guard
 from .reasons import CALLBACK, CONVERGED, FAILED, INTERRUPTED
 
+__all__ = ["Callback", "Progress", "check_limits", "check_range", "floating"]
+
 Callback = Callable[[OptimizeResult], object]
 
 
 def floating(theta0: ArrayLike) -> NDArray:
-    """θ_0 as an array of float32 if it is one, else of float64."""
+    """θ_0 as an array, of float64 unless it is float32; a ValueError if it is invalid."""
     theta0 = np.asarray(theta0)
     if theta0.ndim != 1 or theta0.dtype.kind not in "fiu":
         raise ValueError(
@@ -47,96 +51,65 @@ def check_limits(tol: float, min_decay: float, max_iter: int, max_fun: int) -> N
     check_range(Integral, 1, max_fun=max_fun)
 
 
+@dataclass
 class Progress:
-    """The curves of a run, its best θ, and whether it is time to stop.
+    """The curves of a run, its best θ, and the rules that end it.
 
-    What is watched is the validation loss where there is one, else the training loss. An
-    iteration improves if it beats the best value before it by more than ``tol``.
+    The watched loss is the validation loss where there is one, else the training loss. An
+    iteration improves if it beats the best watched loss before it by more than ``tol``.
 
-    A solver loops ``with progress.running():``. There it tells the loss where it starts (`begin`)
+    A solver loops ``with progress.running():``. There it reports the loss where it starts (`begin`)
     and after every iteration (`record`). Ctrl-C may come between any two operations: it ends the
-    loop, and makes the run what it was when the last of these calls committed it.
-
-    Parameters
-    ----------
-    n_iter_no_change : int
-        So many iterations in a row without improvement are a stall, which stops the run.
-    tol : float, default=-inf
-        By default every iteration is an improvement.
-    min_decay : float, default=0.0
-        The run also stops where ln(loss) falls by less than this an iteration, on average over
-        the last ``n_iter_no_change``.
-    earlier_losses : sequence of float, optional
-        What precedes the losses of this run, for ``min_decay`` to look back on.
-    validation_loss : callable θ -> float, optional
-    callback : callable, optional
-        Called after every iteration with an `OptimizeResult` of ``x`` (a copy of θ), ``fun``,
-        ``nit`` and, with a validation loss, ``validation_loss``. It stops the run by raising
-        StopIteration.
-
-    Attributes
-    ----------
-    status, message : int and str, or None
-        Why the run is to stop.
-    best_loss, best_theta, best_fun : float, ndarray or None, and float
-        The least watched loss of an iteration, the θ there and its training loss.
-    start : tuple of ndarray and float, or None
-        θ_0 and its loss, once that was evaluated.
-    kept : dict or None
-        What the solver handed to the last commit.
+    loop, and leads back to the run as the last of these calls left it.
     """
 
-    def __init__(
-        self,
-        n_iter_no_change: int,
-        *,
-        tol: float = -math.inf,
-        min_decay: float = 0.0,
-        earlier_losses: Sequence[float] = (),
-        validation_loss: Callable[[NDArray], float] | None = None,
-        callback: Callback | None = None,
-    ):
-        check_range(Integral, 1, n_iter_no_change=n_iter_no_change)
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.min_decay = min_decay
-        self.validation_loss = validation_loss
-        self.callback = callback
+    n_iter_no_change: int  # so many iterations in a row without improvement end the run
+    _: KW_ONLY
+    tol: float = -math.inf  # by default every iteration is an improvement
+    min_decay: float = 0.0  # the least mean fall of ln(loss) over n_iter_no_change iterations
+    earlier_losses: Sequence[float] = ()  # of an earlier run, for the rule of ``min_decay``
+    validation_loss: Callable[[NDArray], float] | None = None
+    callback: Callback | None = None
+
+    def __post_init__(self):
+        check_range(Integral, 1, n_iter_no_change=self.n_iter_no_change)
         self.loss_curve: list[float] = []
         self.validation_loss_curve: list[float] = []
-        self.best_loss = math.inf
-        self.best_theta: NDArray | None = None
-        self.best_fun = math.inf
+        # The least watched loss of an iteration, the θ there and its training loss.
+        self.best_loss, self.best_theta, self.best_fun = math.inf, None, math.inf
         self.n_stalled = 0
-        self.status: int | None = None
+        self.status: int | None = None  # with the message, the reason for the end of the run
         self.message: str | None = None
-        self.start: tuple[NDArray, float] | None = None
-        self.kept: dict | None = None
-        self._recent = deque(earlier_losses, maxlen=n_iter_no_change + 1)
+        self.start: tuple[NDArray, float] | None = None  # θ_0 and its loss, once evaluated
+        self.checkpoint: Any = None  # what the solver handed to the last commit
+        self._recent = deque(self.earlier_losses, maxlen=self.n_iter_no_change + 1)
         self._whole: tuple = ()
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """The context of a solver's loop; a KeyboardInterrupt leaves it only before `begin`."""
+        """Context of a solver's loop, which Ctrl-C ends; before `begin` it raises the interrupt."""
         try:
             with guard():
                 yield
         except KeyboardInterrupt:
-            if not self.interrupted():
+            if not self._whole:
                 raise
+            n, best, self.n_stalled, self.checkpoint = self._whole
+            self.best_loss, self.best_theta, self.best_fun = best
+            del self.loss_curve[n:], self.validation_loss_curve[n:]
+            self.status = INTERRUPTED
+            self.message = f"Interrupted after {n} iterations; the best of what was found is kept."
 
-    def begin(self, theta: NDArray, loss: float, kept: dict | None = None) -> None:
-        """Take note of the start and its loss: from here on there is something to keep."""
+    def begin(self, theta: NDArray, loss: float, checkpoint: Any = None) -> None:
+        """Record the start and its loss: from here on Ctrl-C leaves a result."""
         self.start = theta.copy(), float(loss)
-        self.commit(kept)
+        self.commit(checkpoint)
 
-    def record(
-        self, theta: NDArray, loss: float, kept: dict | None = None, **details: float
-    ) -> bool:
-        """Take note of one iteration; whether it was the last.
+    def record(self, theta: NDArray, loss: float, checkpoint: Any = None, **details: float) -> bool:
+        """Record an iteration; True if it was the last.
 
-        ``kept`` is what a solver needs to go on from there; it becomes the attribute of that name.
-        ``details`` are for the callback.
+        ``checkpoint`` is what a solver needs to continue from there; ``details`` are fields of the
+        `OptimizeResult` that the callback gets.
         """
         watched = loss = float(loss)
         self.loss_curve.append(loss)
@@ -149,32 +122,21 @@ class Progress:
         if watched < self.best_loss or (math.isinf(self.best_loss) and loss < self.best_fun):
             self.best_theta, self.best_fun = theta.copy(), loss
             self.best_loss = watched if watched < self.best_loss else math.inf
-        self.commit(kept)
+        self.commit(checkpoint)
         return self._stopped_by_callback(theta, loss, watched, details) or self.has_ended()
 
-    def commit(self, kept: dict | None) -> None:
-        """Make what the run is now what an interrupt leads back to, in a single step."""
+    def commit(self, checkpoint: Any) -> None:
+        """Store the present record, to which Ctrl-C leads back, in a single assignment."""
         n, best = len(self.loss_curve), (self.best_loss, self.best_theta, self.best_fun)
-        self.kept = kept
-        self._whole = (n, best, self.n_stalled, kept)
-
-    def interrupted(self) -> bool:
-        """End the run at Ctrl-C, as it was at the last commit; False if it had not begun."""
-        if not self._whole:
-            return False
-        n, best, self.n_stalled, self.kept = self._whole
-        self.best_loss, self.best_theta, self.best_fun = best
-        del self.loss_curve[n:], self.validation_loss_curve[n:]
-        self.status = INTERRUPTED
-        self.message = f"Interrupted after {n} iterations; the best of what was found is kept."
-        return True
+        self.checkpoint = checkpoint
+        self._whole = (n, best, self.n_stalled, checkpoint)
 
     def best(self) -> tuple[NDArray, float]:
-        """The best θ of the iterations, by what is watched, or the start; and its training loss."""
+        """The θ of the least watched loss, or else the start, and its training loss."""
         return self.start if self.best_theta is None else (self.best_theta, self.best_fun)
 
     def has_ended(self) -> bool:
-        """Whether a rule ends the run."""
+        """Whether a rule ends the run; if so, with status and message."""
         n, which = self.n_iter_no_change, "training" if not self.validation_loss else "validation"
         if self.n_stalled >= n:
             self.message = (
@@ -192,7 +154,7 @@ class Progress:
         return True
 
     def conclude(self, status: int, message: str) -> tuple[int, str]:
-        """Why the run ended: what the solver says, unless something here ended it before."""
+        """The final status and message: those of the solver unless a rule ended the run before."""
         if self.status is not None:
             status, message = self.status, self.message
         if status == CONVERGED and self.validation_loss_curve and math.isinf(self.best_loss):
@@ -204,17 +166,18 @@ class Progress:
         return status, message
 
     def go_on(self) -> None:
-        """Take a stall for no reason to stop, and count afresh."""
+        """Continue after a stall, and count iterations without improvement from 0."""
         self.n_stalled, self.status, self.message = 0, None, None
 
     def _decay(self) -> float:
-        """ln(loss) lost per iteration over the last n_iter_no_change; inf before that many."""
+        """Mean fall of ln(loss) over the last n_iter_no_change iterations; inf before that many."""
         if len(self._recent) <= self.n_iter_no_change:
             return math.inf
         first, last = self._recent[0], self._recent[-1]
         return math.log(first / last) / self.n_iter_no_change if 0 < last <= first else math.inf
 
     def _stopped_by_callback(self, theta, loss, watched, details) -> bool:
+        """Call the callback; whether it ended the run."""
         if self.callback is None:
             return False
         iteration = OptimizeResult(x=theta.copy(), fun=loss, nit=len(self.loss_curve), **details)
@@ -227,14 +190,14 @@ class Progress:
         return self.status is not None
 
     def state(self) -> dict:
-        """What a later run needs to go on counting; after a stall it counts afresh."""
+        """The counts from which a later run continues; after a stall, those of a new run."""
         if self.n_stalled >= self.n_iter_no_change:
             return {"best_loss": math.inf, "best_theta": None, "n_stalled": 0}
         theta = self.best_theta if self.validation_loss is not None else None
         return {"best_loss": self.best_loss, "best_theta": theta, "n_stalled": self.n_stalled}
 
     def resume(self, state: dict) -> None:
-        """Go on where an earlier run stood."""
+        """Continue from the counts of an earlier run, as `state` gave them."""
         self.best_loss, self.n_stalled = state["best_loss"], state["n_stalled"]
         self.best_theta = state["best_theta"]
 

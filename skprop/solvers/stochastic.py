@@ -374,7 +374,7 @@ class _Descent:
 
     def _last_state(self, status: int, state: dict, fun: float) -> dict | None:
         """What a later run continues from; None where there is nothing to continue."""
-        state = {FAILED: None, INTERRUPTED: self.progress.kept}.get(status, state)
+        state = {FAILED: None, INTERRUPTED: self.progress.checkpoint}.get(status, state)
         if state is None:
             return None
         watches_validation = self.progress.validation_loss is not None
