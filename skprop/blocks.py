@@ -93,4 +93,7 @@ class RowBlocks:
 
     def fill(self, fill_part: Callable[[list[Block]], None]) -> None:
         """Call ``fill_part`` with every part, side by side; each call writes its own rows."""
-        run(lambda k: fill_part(self.parts[k]), len(self.parts))
+        if len(self.parts) == 1:
+            fill_part(self.parts[0])
+        else:
+            run(lambda k: fill_part(self.parts[k]), len(self.parts))

@@ -601,9 +601,9 @@ class MLPSigmoidRegressor(
 
     def _of_members(self, name: str) -> list:
         """A fitted attribute of each member; none if there is no such attribute."""
-        if not hasattr(self, name):
+        value = vars(self).get(name)
+        if value is None:
             return []
-        value = getattr(self, name)
         return [value] if self.theta_.ndim == 1 else list(value)
 
     def __sklearn_tags__(self):

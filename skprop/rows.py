@@ -31,12 +31,12 @@ class Rows:
     """
 
     def __init__(self, X, *, index=None, scaler=None, dtype: DTypeLike = None):
-        if issparse(X) and not X.has_canonical_format:  # two entries at one place: their sum
+        self.sparse = issparse(X)
+        if self.sparse and not X.has_canonical_format:  # two entries at one place: their sum
             X = X.copy()
             X.sum_duplicates()
         self.X, self.index, self.scaler = X, index, scaler
         self.dtype = np.dtype(X.dtype if dtype is None else dtype)
-        self.sparse = issparse(X)
         self.shape = (X.shape[0] if index is None else len(index), X.shape[1])
         self._ready: NDArray | None = None  # all rows in the form that `read` returns
 

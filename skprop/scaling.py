@@ -68,7 +68,7 @@ class StandardUnits(NamedTuple):
     @ignoring_overflow()
     def raw(self, f: NDArray) -> NDArray:
         """Predictions of shape (n, n_outputs); a ValueError where they overflow."""
-        return self._finite(f if self.y is None else f * self.scale + self.mean)
+        return self._finite(f if self.y is None else f * self.y.scale_ + self.y.mean_)
 
     @ignoring_overflow()
     def raw_deviation(self, deviation: NDArray) -> NDArray:
