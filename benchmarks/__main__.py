@@ -1,8 +1,8 @@
 """skprop beside its peers and beside the floor: ``python -m benchmarks``.
 
-Tables: evaluation, hessp, steps, fit, predict, memory, growth (all by default); accuracy, which has
-to be named, is described in `benchmarks.accuracy`. Contenders run in the same process, interleaved,
-best of many: skprop, scikit-learn's MLPRegressor, and PyTorch and
+Tables: evaluation, parts, hessp, steps, fit, predict, memory, growth (all by default); accuracy,
+which has to be named, is described in `benchmarks.accuracy`. Contenders run in the same process,
+interleaved, best of many: skprop, scikit-learn's MLPRegressor, and PyTorch and
 JAX (jitted) where installed. The floor is the bare matrix products and one tanh a hidden unit, in
 blocks of 512 rows on one thread, divided by the number of threads.
 """
@@ -14,10 +14,12 @@ import os
 import platform
 import subprocess
 import sys
+import time
 import warnings
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
@@ -38,6 +40,7 @@ SHAPES = [
     (5_000, 200, (256,), 5),
     (20_000, 50, (256, 256), 1),
 ]
+WIDE = [(50, (256, 256), 1), (200, (256,), 5)]
 STEPS = [(10, (100,), 200), (10, (20,), 32), (10, (50,), 64), (50, (100, 100), 200)]
 FITS = [
     (500, 6, (10,)),
@@ -95,6 +98,28 @@ def hessp(options):
             functions = {k: f for k, f in functions.items() if f}
             seconds = best_of(functions, options.seconds)
             yield row("hessp", f"{n} x {d} {hidden} {outputs} {name}", seconds)
+
+
+def parts(options):
+    """CPU time of few rows of wide networks, as they are and with all rows in one part."""
+    for d, hidden, outputs in WIDE:
+        for n in (200,) if options.quick else (200, 400, 2_000):
+            X, y = c.problem(n, d, outputs)
+            evaluate = c.evaluate_skprop(X, y, hidden)
+            functions = {"skprop": evaluate, "in one part": in_one_part(evaluate)}
+            seconds = best_of(functions, options.seconds, clock=time.process_time)
+            with threadpool_limits(1):
+                peer = {"sklearn": c.evaluate_sklearn(X, y, hidden)}
+                seconds |= best_of(peer, options.seconds / 2, clock=time.process_time)
+            yield row("parts", f"{n} x {d} {hidden} {outputs}, CPU time", seconds)
+
+
+def in_one_part(evaluate):
+    def in_one():
+        with patch("skprop.blocks.MAX_PARTS", 1):
+            evaluate()
+
+    return in_one
 
 
 def steps(options):
@@ -162,7 +187,7 @@ def growth(options):
         yield row("growth", f"{n} x 10 (50,)", seconds)
 
 
-TABLES = {f.__name__: f for f in (evaluation, hessp, steps, fit, predict, memory, growth)}
+TABLES = {f.__name__: f for f in (evaluation, parts, hessp, steps, fit, predict, memory, growth)}
 
 
 def header(options):
