@@ -7,14 +7,6 @@ from .reasons import CALLBACK, CONVERGED, FAILED, INTERRUPTED, LIMIT
 from .stochastic import minimize_adam, minimize_sgd
 
 __all__ = [
-    "CALLBACK",
-    "CONVERGED",
-    "FAILED",
-    "INTERRUPTED",
-    "LIMIT",
-    "minimize_adam",
-    "minimize_evidence",
-    "minimize_lbfgs",
-    "minimize_lm",
-    "minimize_sgd",
-]
+    "CALLBACK", "CONVERGED", "FAILED", "INTERRUPTED", "LIMIT",
+    "minimize_adam", "minimize_evidence", "minimize_lbfgs", "minimize_lm", "minimize_sgd",
+]  # fmt: skip

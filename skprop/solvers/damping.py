@@ -8,11 +8,15 @@ from scipy.linalg import LinAlgError, lapack
 
 from ..laplace import factorised
 
-INITIAL_DAMPING = 1e-2  # Nielsen's τ
+__all__ = ["Damping"]
+
+_INITIAL_DAMPING = 1e-2  # Nielsen's τ
 
 
 class Damping:
     """The damping μ of the steps of one run, which begins at 10⁻² max_i M_ii with ν = 2.
+
+    M is the Gauss–Newton matrix JᵀJ, or a multiple of it.
 
     References
     ----------
@@ -21,12 +25,12 @@ class Damping:
     """
 
     def __init__(self, M: NDArray):
-        self.mu, self.nu = INITIAL_DAMPING * M.diagonal().max(initial=0.0), 2.0
+        self.mu, self.nu = _INITIAL_DAMPING * M.diagonal().max(initial=0.0), 2.0
 
     def step(
         self, M: NDArray, g: NDArray, p: NDArray | float = 0.0
     ) -> tuple[NDArray | None, float]:
-        """h of (M + diag(p) + μ I) h = −g, and hᵀ (μ h − g), what it promises to take off ‖r‖².
+        """h of (M + diag(p) + μ I) h = −g, and hᵀ (μ h − g), the predicted decrease of ‖r‖².
 
         None and infinity where rounding leaves the matrix indefinite.
         """
@@ -40,11 +44,11 @@ class Damping:
         return h, float(h @ (self.mu * h - g))
 
     def accept(self, gain: float) -> None:
-        """After a step that gained the share ρ = ``gain`` of what it promised."""
+        """Update μ after a step taken, whose decrease was ρ = ``gain`` times the predicted one."""
         self.mu *= max(1 / 3, 1 - (2 * min(gain, 1.0) - 1) ** 3)  # μ ← μ max(⅓, 1 − (2 ρ − 1)³)
         self.nu = 2.0
 
     def reject(self) -> None:
-        """After a step that was not taken."""
+        """Update μ after a step that was not taken."""
         self.mu *= self.nu  # μ ← μ ν
         self.nu *= 2  # ν ← 2 ν

@@ -13,13 +13,15 @@ from .damping import Damping
 from .progress import Callback, Progress, check_limits, floating
 from .reasons import CONVERGED, FAILED, INFINITE, limit_reached, within_tol
 
+__all__ = ["minimize_evidence"]
+
 # A noise below this share of the variance of the targets is rounding.
-LEAST_NOISE = 1e-14
-WINDOW = 10  # iterations
-# What the log-likelihood must gain for each effective parameter; Akaike's criterion charges 1,
-# Schwarz's ½ ln N (3.4 for 1,000 observations).
-PRICE = 2.5
-LARGEST_ALPHA = 1e20  # in units of the least
+_LEAST_NOISE = 1e-14
+_WINDOW = 10  # iterations
+# The least rise of the log-likelihood for each effective parameter; Akaike's criterion asks for 1,
+# Schwarz's for ½ ln N (3.4 for 1,000 observations).
+_PRICE = 2.5
+_LARGEST_ALPHA = 1e20  # in units of the least
 
 
 def minimize_evidence(
@@ -44,8 +46,8 @@ def minimize_evidence(
 
         σ² ← r²/(N − γ),    α ← σ² γ_A/‖A‖²
 
-    It starts with the noise as large as the targets' variance, so from a strong penalty that it
-    loosens as the fit improves.
+    It starts with σ² the variance of the targets, so with a strong penalty, which decreases as the
+    fit improves.
 
     Parameters
     ----------
@@ -91,7 +93,7 @@ def minimize_evidence(
     check_limits(tol, min_decay, max_iter, max_fun)
     data = _Data(objective)
     progress = Progress(n_iter_no_change, min_decay=min_decay, callback=callback)
-    status, message, history = None, None, deque(maxlen=WINDOW + 1)
+    status, message, history = None, None, deque(maxlen=_WINDOW + 1)
     with progress.running():
         at, prior, found = data.expand(theta), _Prior(math.nan, data.variance), None
         total = at.squares
@@ -102,7 +104,7 @@ def minimize_evidence(
         else:
             status, message = FAILED, INFINITE
         progress.begin(theta, total / (2 * data.W), checkpoint=(theta, total, prior, found))
-        damping = Damping(at.G)
+        damping = Damping(at.M)
         while status is None and progress.status is None:
             next_prior = data.update(at, found)
             p = data.precision(next_prior)
@@ -145,37 +147,28 @@ class _Prior(NamedTuple):
 
 
 class _Expansion(NamedTuple):
-    """r² to second order around θ: its value, half its gradient, and Σ w ∇f ∇fᵀ."""
+    """r² to second order around θ."""
 
     theta: NDArray
-    squares: float
-    g: NDArray
-    G: NDArray
+    squares: float  # r²
+    g: NDArray  # half the gradient of r²
+    M: NDArray  # Σ w ∇f ∇fᵀ
 
     def is_finite(self) -> bool:
-        return math.isfinite(self.squares + np.abs(self.g).max(initial=0.0) + self.G.trace())
+        return math.isfinite(self.squares + np.abs(self.g).max(initial=0.0) + self.M.trace())
 
 
 class _Data:
-    """r² of the data of an objective, the evaluations of it counted, and what follows for α, σ².
-
-    Attributes
-    ----------
-    W, N, variance : float
-        The sum of the weights of the rows, the number of observations, and the variance of the
-        targets.
-    nfev, njev : int
-        Evaluations of r², and of its expansion.
-    """
+    """r² of the data of an objective as a function of θ, and the most probable α and σ²."""
 
     def __init__(self, objective):
         d_K = objective.layout.sizes[-1]
         self._objective = objective
         self.W, self.N = objective.total_weight, objective.total_weight * d_K
-        self.variance = 2 * objective.loss_of_mean() / d_K
+        self.variance = 2 * objective.loss_of_mean() / d_K  # of the targets
         self._group = [np.concatenate(objective.layout.weight_indices())]
         self.n_weights = len(self._group[0])
-        self.nfev = self.njev = 0
+        self.nfev = self.njev = 0  # evaluations of r², and of its expansion
 
     def squares(self, theta: NDArray) -> float:
         squares = 2 * self.W * self._objective.loss(theta)
@@ -183,47 +176,47 @@ class _Data:
         return squares
 
     def expand(self, theta: NDArray) -> _Expansion:
-        loss, g, G = self._objective.normal_equations(theta)
-        G *= self.W
-        self.nfev, self.njev = self.nfev or 1, self.njev + 1  # the first stands for r² too
-        return _Expansion(theta, 2 * self.W * loss, self.W * g, G)
+        loss, g, M = self._objective.normal_equations(theta)
+        M *= self.W
+        self.nfev, self.njev = self.nfev or 1, self.njev + 1  # the first is an evaluation of r² too
+        return _Expansion(theta, 2 * self.W * loss, self.W * g, M)
 
     def precision(self, prior: _Prior) -> NDArray:
-        """α at the weights, 0 at the biases."""
+        """The diagonal of the penalty: α at the weights, 0 at the biases."""
         return spread(self._group, [prior.alpha], self._objective.layout.n_params)
 
     def posterior(self, at: _Expansion, prior: _Prior) -> Evidence:
         alpha, noise = np.array([prior.alpha]), prior.noise
-        return evidence(at.G, at.theta, at.squares, self.N, self._group, alpha, noise)
+        return evidence(at.M, at.theta, at.squares, self.N, self._group, alpha, noise)
 
     def prior(self, at: _Expansion, gamma: float, noise: float) -> _Prior:
-        """The most probable α, if it neither leaves H singular nor is beyond all data."""
-        least = least_alpha(at.G, at.theta.dtype)
-        most = min(LARGEST_ALPHA * least, np.finfo(np.float64).max)
+        """The most probable α, within the range where H is not singular and α is finite."""
+        least = least_alpha(at.M, at.theta.dtype)
+        most = min(_LARGEST_ALPHA * least, np.finfo(np.float64).max)
         alpha = float(alphas(at.theta, self._group, np.array([gamma]), noise)[0])
-        return _Prior(max(alpha if alpha < most else most, least), noise)  # the most for NaN too
+        return _Prior(max(alpha if alpha < most else most, least), noise)  # ``most`` for NaN too
 
     def update(self, at: _Expansion, found: Evidence) -> _Prior:
         """The most probable α and σ² at the γ of a posterior."""
         noise = noise_variance(at.squares, self.N, found.n_effective)
-        return self.prior(at, found.gamma[0], max(noise, LEAST_NOISE * self.variance))
+        return self.prior(at, found.gamma[0], max(noise, _LEAST_NOISE * self.variance))
 
     def log_likelihood(self, noise: float) -> float:
-        """That of the residuals under their own variance, up to a constant."""
+        """ln p of the residuals when their variance is ``noise``, up to a constant."""
         return -0.5 * self.N * math.log(noise or 1.0)
 
 
 def _step(
     data: _Data, at: _Expansion, p: NDArray, slope: NDArray, damping: Damping, max_fun: int
 ) -> tuple[_Expansion, float]:
-    """r² around the end of a step that lowers r² + Σ p θ², and that sum there.
+    """Take a step that lowers r² + Σ p θ²; the expansion of r² at its end, and that sum there.
 
-    The step is none at the minimum, and after ``max_fun`` evaluations.
+    At the minimum, and after ``max_fun`` evaluations, nothing changes.
     """
     theta, total = at.theta, at.squares + float(p @ at.theta**2)
     rounding = np.finfo(theta.dtype).eps * total
     while data.nfev < max_fun:
-        (h, promised), trial_total = damping.step(at.G, slope, p), math.inf
+        (h, promised), trial_total = damping.step(at.M, slope, p), math.inf
         if h is not None:
             trial = theta + h.astype(theta.dtype)
             if np.isfinite(trial).all():
@@ -238,14 +231,14 @@ def _step(
 
 
 def _change(prior: _Prior, next_prior: _Prior) -> float:
-    """The larger of the relative changes of α and σ²; 0 where σ² is 0, all being exact."""
+    """The larger of the relative changes of α and σ²; 0 for a next σ² of 0, an exact fit."""
     if next_prior.noise == 0 or prior.noise == 0:
         return 0.0 if next_prior.noise == 0 else math.inf
     return max(abs(b / a - 1) for a, b in zip(prior, next_prior, strict=True))
 
 
 def _reason(largest, change, nit, nfev, tol, max_iter, max_fun):
-    """Why to end the run here, as status and message, or None and None."""
+    """The status and the message if the run ends here, else None and None."""
     if largest <= tol and change <= 10 * tol:
         return within_tol(largest, tol, ", and the penalties and the noise have settled")
     if nit >= max_iter:
@@ -256,11 +249,12 @@ def _reason(largest, change, nit, nfev, tol, max_iter, max_fun):
 
 
 def _noise_begins(history: deque):
-    """Whether the log-likelihood rose too little for its parameters; as `_reason`."""
+    """The status and the message if the log-likelihood rose by less than ``_PRICE`` for each more
+    effective parameter, else None and None."""
     gain, paid = np.subtract(history[-1], history[0])
-    if len(history) <= WINDOW or paid <= 0 or gain >= PRICE * paid:
+    if len(history) <= _WINDOW or paid <= 0 or gain >= _PRICE * paid:
         return None, None
     return CONVERGED, (
-        f"Over the last {WINDOW} iterations the log-likelihood rose by {gain:.1f} for {paid:.1f} "
+        f"Over the last {_WINDOW} iterations the log-likelihood rose by {gain:.1f} for {paid:.1f} "
         "more effective parameters: the rest is likely to be noise."
     )

@@ -10,8 +10,10 @@ from scipy.optimize import OptimizeResult, minimize
 from .progress import Callback, Progress, check_limits, floating
 from .reasons import CONVERGED, FAILED, INFINITE, INTERRUPTED, LIMIT, limit_reached, within_tol
 
-# What stands for an infinite loss in the line search: so many times the least one above that.
-CLIFF = 10.0
+__all__ = ["minimize_lbfgs"]
+
+# In the line search an infinite loss is replaced by the least loss plus so many times its size.
+_CLIFF = 10.0
 
 
 def minimize_lbfgs(
@@ -40,17 +42,17 @@ def minimize_lbfgs(
         the least improvement of that loss that counts.
     min_decay : float, default=0.0
         Stop when, over the last ``n_iter_no_change`` iterations, ln(loss) fell by less than
-        this an iteration. At 0 it never does.
+        this an iteration. 0 switches this rule off.
     n_iter_no_change : int, default=25
-        The length of that window; with a ``validation_loss``, the number of iterations in a
-        row without improvement that end the run.
+        The number of iterations over which ``min_decay`` is judged; with a ``validation_loss``, the
+        number of iterations in a row without improvement that end the run.
     max_iter : int, default=1000
-        The most iterations.
+        The largest number of iterations.
     max_fun : int, default=15000
-        The most evaluations.
+        The largest number of evaluations.
     loss_curve : sequence of float, optional
-        That of an earlier run on the same objective which ended at ``theta0``: ``min_decay`` looks
-        back on it, so a run that it ended stays ended.
+        The losses of an earlier run on the same objective that ended at ``theta0``; ``min_decay``
+        is judged over them too, so a run that it ended stays ended.
     validation_loss : callable θ -> float, optional
         Evaluated at every iteration; the θ at which it was least is the result.
     callback : callable, optional
@@ -68,9 +70,9 @@ def minimize_lbfgs(
     Raises
     ------
     ValueError
-        For a ``theta0`` or an argument that makes no sense.
+        If ``theta0`` or an argument is invalid; the message names it and its value.
     KeyboardInterrupt
-        At Ctrl-C before the first evaluation is done.
+        At Ctrl-C before the end of the first evaluation.
 
     References
     ----------
@@ -100,7 +102,7 @@ def minimize_lbfgs(
         validation_loss=validation_loss,
         callback=callback,
     )
-    has_ended = progress.has_ended()  # by what came before
+    has_ended = progress.has_ended()  # by the losses of an earlier run
     if has_ended or max_iter == 0:
         reason = limit_reached(max_iter=0) if max_iter == 0 else (progress.status, progress.message)
         return progress.result(*reason, theta0, objective(theta0)[0], nfev=1)
@@ -132,7 +134,7 @@ def minimize_lbfgs(
 
 
 class _FiniteEverywhere:
-    """A loss and its gradient as SciPy's line search needs them: finite, and float64."""
+    """A function and its gradient for SciPy's line search: always finite, in float64."""
 
     def __init__(self, objective, theta0: NDArray, progress: Progress):
         self._objective, self._theta0, self._progress = objective, theta0, progress
@@ -151,13 +153,13 @@ class _FiniteEverywhere:
                 return loss, gradient.astype(np.float64, copy=False)
         self.n_infinite += 1
         self.last_is_finite = False
-        # The line search interpolates: from a number it steps back, from infinity nowhere.
+        # The line search interpolates, which it could not do with infinity.
         _, least = self._progress.best()
-        return least + CLIFF * (abs(least) or 1.0), np.zeros(theta.shape)
+        return least + _CLIFF * (abs(least) or 1.0), np.zeros(theta.shape)
 
 
 def _reason(found, evaluate: _FiniteEverywhere, tol, max_iter, max_fun) -> tuple[int, str]:
-    """Why SciPy ended the run, as status and message."""
+    """The status and the message of a run that SciPy ended."""
     if not evaluate.last_is_finite:
         return FAILED, INFINITE
     if found.status == LIMIT:

@@ -11,6 +11,8 @@ from .damping import Damping
 from .progress import Callback, Progress, check_limits, floating
 from .reasons import CONVERGED, FAILED, INFINITE, INTERRUPTED, limit_reached, within_tol
 
+__all__ = ["minimize_lm"]
+
 
 def minimize_lm(
     objective,
@@ -27,8 +29,8 @@ def minimize_lm(
 ) -> OptimizeResult:
     """Minimise a sum of squares L = ½ ‖r‖² by the method of Levenberg and Marquardt.
 
-    With g = Jᵀ r and the damping μ, each iteration tries the step h, and compares what it gained
-    with what the linear model of r promised::
+    With g = Jᵀ r and the damping μ, each iteration tries the step h, and compares its decrease of
+    the loss with that of the linear model of r::
 
         (JᵀJ + μ I) h = −g
         ρ = (L(θ) − L(θ + h)) / (½ hᵀ (μ h − g))
@@ -38,9 +40,8 @@ def minimize_lm(
         L(θ + h) < L(θ):  θ ← θ + h,  μ ← μ max(⅓, 1 − (2 ρ − 1)³),  ν ← 2
         else:             μ ← μ ν,  ν ← 2 ν
 
-    It takes few iterations, each of O(n P²) operations: for networks of up to some thousand
-    parameters, and where a minimum is wanted that first-order methods are slow to reach. It needs
-    two matrices of P × P numbers.
+    It takes few iterations, each of O(n P²) operations, and two matrices of P × P numbers: it is
+    for networks of up to some thousand parameters whose minima first-order methods reach slowly.
 
     Parameters
     ----------
@@ -93,7 +94,7 @@ def minimize_lm(
     with progress.running():
         loss, nfev = objective.loss(theta), 1
         progress.begin(theta, loss)
-        progress.has_ended()  # by what came before
+        progress.has_ended()  # by the losses of an earlier run
         damping = JtJ = None
         while progress.status is None:
             if JtJ is None:
@@ -126,7 +127,7 @@ def minimize_lm(
 
 
 def _reason(loss, g, JtJ, nit, nfev, tol, max_iter, max_fun):
-    """Why to end the run here, as status and message, or None and None."""
+    """The status and the message if the run ends here, else None and None."""
     largest, diagonal = np.abs(g).max(initial=0.0), JtJ.diagonal().max(initial=0.0)
     if nit >= max_iter:
         return limit_reached(max_iter=max_iter)

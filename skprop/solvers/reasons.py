@@ -1,6 +1,11 @@
-"""Why a run ended: the status and the message of its result."""
+"""The reasons for which a run ends: the status and the message of its result."""
 
-# The status of a result, in SciPy's numbers where it has one.
+__all__ = [
+    "CALLBACK", "CONVERGED", "FAILED", "INFINITE", "INTERRUPTED", "LIMIT", "limit_reached",
+    "within_tol",
+]  # fmt: skip
+
+# The status of a result; 0, 1, 2 and 99 are SciPy's numbers.
 CONVERGED, LIMIT, FAILED, INTERRUPTED, CALLBACK = 0, 1, 2, 98, 99
 
 INFINITE = (
@@ -10,12 +15,12 @@ INFINITE = (
 
 
 def limit_reached(**limit: int) -> tuple[int, str]:
-    """The status and the message of a run that one limit, ``name=value``, ended."""
+    """The status and the message of a run that reached the limit ``name=value``."""
     ((name, value),) = limit.items()
     return LIMIT, f"The limit {name}={value} was reached."
 
 
 def within_tol(largest: float, tol: float, more: str = "") -> tuple[int, str]:
-    """The status and the message of a run that ended at a small gradient; ``more`` it did."""
+    """The status and the message of a run that ended at a small gradient; ``more`` is added."""
     within = f"is within tol={tol:g}{more}."
     return CONVERGED, f"The largest entry of the gradient, {largest:.1e}, {within}"

@@ -16,7 +16,9 @@ from ..threads import guard
 from .progress import Callback, Progress, check_range, floating
 from .reasons import CONVERGED, FAILED, INTERRUPTED, limit_reached
 
-LEAST_LEARNING_RATE = 1e-6  # where learning_rate="adaptive" ends
+__all__ = ["minimize_adam", "minimize_sgd"]
+
+_LEAST_RATE = 1e-6  # where learning_rate="adaptive" ends
 
 
 def minimize_sgd(
@@ -51,7 +53,7 @@ def minimize_sgd(
         Or anything with ``n_samples``, ``loss(theta)`` and ``objective(theta, rows)`` ->
         (loss, a gradient that may be overwritten); ``rows`` is a slice or an array of int.
     theta0 : array-like of shape (P,)
-        Where to start; it is not changed. Ignored where ``state`` is given.
+        Where to start; it is not changed. Ignored if ``state`` is given.
     batch_size : int or "auto", default="auto"
         Rows of a mini-batch; "auto" is min(200, n_samples).
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
@@ -73,9 +75,9 @@ def minimize_sgd(
     tol : float, default=1e-4
         The least improvement of the loss of an epoch, or of ``validation_loss``, that counts.
     n_iter_no_change : int, default=25
-        So many epochs in a row without such an improvement are a stall, and end the run.
+        The number of epochs in a row without such an improvement that end the run: it has stalled.
     max_iter : int, default=1000
-        The most epochs.
+        The largest number of epochs.
     validation_loss : callable θ -> float, optional
         Evaluated at every epoch; the θ at which it was least is the result.
     callback : callable, optional
@@ -91,16 +93,16 @@ def minimize_sgd(
         (mini-batches), ``success``, ``status`` (0: the loss stalled, 1: max_iter was reached,
         2: the run diverged, 98: Ctrl-C ended it, 99: the callback did), ``message``,
         ``loss_curve`` (the running mean of the loss over each epoch of this run), ``state`` and, if
-        asked for, ``validation_loss_curve``. After 2 and 98 ``x`` is the best θ the run had; what
-        Ctrl-C ended goes on from ``state`` as if it had not been, from the end of the last
-        whole epoch.
+        asked for, ``validation_loss_curve``. After 2 and 98 ``x`` is the best θ the run had. After
+        98 ``state`` is that of the last whole epoch: a run continued from it gives the same bits
+        as one that was not interrupted.
 
     Raises
     ------
     ValueError
-        For a ``theta0``, a ``state`` or an argument that makes no sense.
+        If ``theta0``, ``state`` or an argument is invalid; the message names it.
     KeyboardInterrupt
-        At Ctrl-C before the first evaluation is done.
+        At Ctrl-C before the end of the first evaluation.
 
     References
     ----------
@@ -245,10 +247,10 @@ validation_loss, callback, state
 
 @dataclass
 class _Descent:
-    """Epochs of mini-batches, as `minimize_sgd` describes them.
+    """A run of epochs of mini-batches, with the parameters of `minimize_sgd`.
 
-    ``step(theta, gradient, state, scratch)`` changes θ and the moments of the state in place; the
-    gradient and ``scratch``, of the shape of θ, are its to write into.
+    ``step(theta, gradient, state, scratch)`` changes θ and the moments of the state in place; it
+    may write into the gradient and into ``scratch``, of the same shape.
     """
 
     objective: Callable
@@ -279,7 +281,7 @@ class _Descent:
         start, first_step = state["theta"].copy(), state["n_steps"]
 
         def begin(loss: float) -> None:
-            # A new run that is interrupted in its first epoch begins anew from there.
+            # A new run that is interrupted in its first epoch has no state to continue from.
             progress.begin(start, loss, _snapshot(state) if resumed else None)
 
         x = state["theta"]
@@ -305,7 +307,7 @@ class _Descent:
         return progress.result(status, message, x, fun, nfev=nfev, state=state)
 
     def _epochs(self, state: dict, begin: Callable[[float], None]) -> tuple[int, str]:
-        """Run epochs until something ends them, and say what did, as status and message."""
+        """Run epochs to the end of the run; its status and message."""
         progress = self.progress
         for _ in range(self.max_iter):
             state["learning_rate"] = self.learning_rate_init * state["learning_rate_scale"]
@@ -315,7 +317,7 @@ class _Descent:
             state["n_epochs"] += 1
             if progress.record(state["theta"], loss, _snapshot(state)):
                 stalled = progress.status == CONVERGED
-                if not (stalled and self.adaptive and state["learning_rate"] > LEAST_LEARNING_RATE):
+                if not (stalled and self.adaptive and state["learning_rate"] > _LEAST_RATE):
                     break
                 state["learning_rate_scale"] /= 5
                 progress.go_on()
@@ -323,7 +325,7 @@ class _Descent:
         return progress.conclude(*limit_reached(max_iter=self.max_iter))
 
     def _epoch(self, state: dict, begin: Callable[[float], None]) -> float | None:
-        """Visit all rows; the running mean of the loss, or None where it is no number."""
+        """Visit all rows once; the mean loss of the batches, or None if it is NaN or infinite."""
         n, mean, theta, order = self.objective.n_samples, 0.0, state["theta"], None
         scratch = np.empty_like(theta)
         if self.shuffle and self.batch_size < n:  # a function of the seed and the epoch's number
@@ -340,7 +342,7 @@ class _Descent:
         return mean
 
     def _loss(self, theta: NDArray) -> float:
-        """The loss over all rows, infinite where it is no number."""
+        """The loss over all rows, infinite if it is NaN."""
         loss = self.objective.loss(theta) if np.isfinite(theta).all() else math.inf
         return math.inf if math.isnan(loss) else loss
 
@@ -351,20 +353,20 @@ class _Descent:
         )
 
     def _candidates(self, status: int, start: NDArray, last: NDArray) -> list[NDArray]:
-        """The θ of which the best is the result of a run that diverged or was interrupted."""
+        """The θ among which a run that diverged or was interrupted chooses its result."""
         best = [] if self.progress.best_theta is None else [self.progress.best_theta]
         if status == FAILED:
             return [start, *best]
         if best and self.progress.validation_loss is not None:
             return best
-        return [start, *best, last]  # within an epoch too each θ is one that was stepped to
+        return [start, *best, last]
 
     def _continued(self, state: dict, n_moments: int) -> dict:
-        """A copy of the state that an earlier run ended with, its counts taken over."""
+        """A copy of the state of an earlier run; its counts go to ``progress``."""
         if not isinstance(state, dict) or len(state.get("moments", ())) != n_moments:
             raise ValueError("state is that of another solver, or none.")
         state = copy.deepcopy(state)
-        # The counts go on only if what is watched is still the same, to the last bit. (A run of
+        # The counts continue only if the watched loss at θ is the same, to the last bit. (A run of
         # one epoch does not count, so a stream of them is spared the evaluation.)
         watched = self.progress.validation_loss or self.objective.loss
         same_kind = state["watches_validation"] == (self.progress.validation_loss is not None)
@@ -373,7 +375,7 @@ class _Descent:
         return state
 
     def _last_state(self, status: int, state: dict, fun: float) -> dict | None:
-        """What a later run continues from; None where there is nothing to continue."""
+        """The state from which a later run continues; None if there is none."""
         state = {FAILED: None, INTERRUPTED: self.progress.checkpoint}.get(status, state)
         if state is None:
             return None
@@ -399,6 +401,6 @@ def _new_state(theta0: NDArray, n_moments: int, random_state) -> dict:
 
 
 def _snapshot(state: dict) -> dict:
-    """A copy that the steps to come do not write into."""
+    """A copy into which later steps do not write."""
     moments = [moment.copy() for moment in state["moments"]]
     return state | {"theta": state["theta"].copy(), "moments": moments}
