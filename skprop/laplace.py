@@ -49,7 +49,7 @@ class Evidence(NamedTuple):
 def least_alpha(M: NDArray, dtype: DTypeLike) -> float:
     """The least penalty above the rounding of M, where M was computed in ``dtype``."""
     share = max(10 * np.finfo(dtype).eps, len(M) * np.finfo(np.float64).eps)
-    return share * max(M.diagonal().max(initial=0.0), np.finfo(dtype).tiny)
+    return float(share * max(M.diagonal().max(initial=0.0), np.finfo(dtype).tiny))
 
 
 def spread(groups: list[NDArray], alpha: NDArray, n_params: int) -> NDArray:

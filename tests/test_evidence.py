@@ -286,6 +286,12 @@ def test_a_constant_target_in_its_own_units(constant):
     assert model.noise_variance_ < 1e-12
 
 
+def test_a_penalty_as_small_as_rounding_allows_is_a_float_too():
+    x = (1e3 * X[:, :2]).astype(np.float32)
+    model = fit(x, 1e3 * X[:, 0], hidden=(), standardize=False)
+    assert type(model.alpha_) is float
+
+
 @pytest.mark.parametrize("n_samples", [1, 2, 5])
 def test_very_few_rows(n_samples):
     mean, std = fit(X[:n_samples], Y[:n_samples]).predict(X, return_std=True)
