@@ -1,6 +1,7 @@
 """The fit of one network or of several side by side: a `Fold` in, a `Fit` out."""
 
 import math
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, Self
@@ -174,7 +175,8 @@ def decay_of_noise(objective: MLPObjective, n_rows: float, tol: float) -> float:
     """The decay of ln(loss) an iteration below which a solver is taken to fit noise."""
     if tol < DEFAULT_TOL:
         return 0.0
-    return 2 * LOG_LIKELIHOOD_PER_ITERATION / (n_rows * objective.layout.sizes[-1])
+    decay = 2 * LOG_LIKELIHOOD_PER_ITERATION / (n_rows * objective.layout.sizes[-1])
+    return min(decay, sys.float_info.max)  # the weights of the rows may be tiny
 
 
 # ---- one fit, and several ---------------------------------------------------------------------

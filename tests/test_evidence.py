@@ -286,6 +286,13 @@ def test_a_constant_target_in_its_own_units(constant):
     assert model.noise_variance_ < 1e-12
 
 
+def test_weights_near_the_least_number():
+    weight = np.full(60, 1e-310)
+    model = fit(sample_weight=weight)
+    assert np.isfinite(model.predict(X)).all()
+    assert model.n_iter_ > 0
+
+
 def test_a_penalty_as_small_as_rounding_allows_is_a_float_too():
     x = (1e3 * X[:, :2]).astype(np.float32)
     model = fit(x, 1e3 * X[:, 0], hidden=(), standardize=False)
