@@ -27,11 +27,11 @@ class FittedAttributes:
                 setattr(self, name, value)
 
     @contextmanager
-    def _unchanged_on_error(self) -> Iterator[dict[str, Any]]:
-        """Leave the estimator as it was if what runs inside raises; gives its attributes."""
+    def _unchanged_on_error(self) -> Iterator[None]:
+        """Leave the estimator as it was if what runs inside raises."""
         before = dict(vars(self))
         try:
-            yield before
+            yield
         except BaseException:
             self.__dict__ = before  # a single step, so that a second Ctrl-C cannot halve it
             raise

@@ -35,12 +35,14 @@ class Data(NamedTuple):
     weight : ndarray of shape (n_samples,) or None
     single_output : bool
         Whether y was given as a vector.
+    feature_names : ndarray of str or None
     """
 
     rows: Rows
     y: NDArray
     weight: NDArray | None
     single_output: bool
+    feature_names: NDArray | None
 
     def take(self, index: NDArray) -> Self:
         """Some of the rows."""
@@ -77,11 +79,14 @@ HELD_OUT = Names("X_val", "y_val", "sample_weight_val")
 
 @ignoring_overflow()
 def training_data(estimator, X, y, sample_weight, expected: Expected | None = None) -> Data:
-    """Validate what `fit` is given. Without expectations the estimator takes note of the features,
-    with them it compares."""
+    """Validate the data of `fit`, with ``expected`` against the features of the estimator.
+
+    The estimator stays as it is, so that it can be used while other data are read.
+    """
     y = checked_type(y, TRAINING)
+    checker = blank(estimator) if expected is None else estimator
     X, y = validate_data(
-        estimator,
+        checker,
         X,
         y,
         reset=expected is None,
@@ -89,23 +94,32 @@ def training_data(estimator, X, y, sample_weight, expected: Expected | None = No
         dtype=FLOATS,
         multi_output=True,
     )
-    return data_of(X, y, sample_weight, TRAINING, expected)
+    names = getattr(checker, "feature_names_in_", None)
+    return data_of(X, y, sample_weight, names, expected, TRAINING)
 
 
 @ignoring_overflow()
-def held_out_data(estimator, X, y, sample_weight, expected: Expected) -> Data:
-    """Validate rows held out, with the features of an estimator that took note of them."""
+def held_out_data(estimator, data: Data, X, y, sample_weight, expected: Expected) -> Data:
+    """Validate rows to watch while an estimator is fitted to ``data``."""
     y = checked_type(y, HELD_OUT)
     x = check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X_val")
-    if x.shape[1] != estimator.n_features_in_:
-        raise ValueError(
-            f"X_val has {x.shape[1]} features, not {estimator.n_features_in_} features."
-        )
-    validate_data(estimator, X, reset=False, skip_check_array=True)  # the names of the features
+    n_features = data.rows.shape[1]
+    if x.shape[1] != n_features:
+        raise ValueError(f"X_val has {x.shape[1]} features, not {n_features} features.")
+    checker = blank(estimator)
+    checker.n_features_in_ = n_features
+    if data.feature_names is not None:
+        checker.feature_names_in_ = data.feature_names
+    validate_data(checker, X, reset=False, skip_check_array=True)  # the names of the features
     y = check_array(y, dtype=None, ensure_2d=False, input_name="y_val")
     if len(y) != x.shape[0]:
         raise ValueError(f"X_val has {x.shape[0]} rows, y_val has {len(y)}.")
-    return data_of(x, y, sample_weight, HELD_OUT, expected)
+    return data_of(x, y, sample_weight, data.feature_names, expected, HELD_OUT)
+
+
+def blank(estimator):
+    """An object of the same class, whose name messages bear, to take note of features."""
+    return object.__new__(type(estimator))
 
 
 def checked_type(y, names: Names):
@@ -122,7 +136,7 @@ def checked_type(y, names: Names):
     return y
 
 
-def data_of(X, y, sample_weight, names: Names, expected: Expected | None) -> Data:
+def data_of(X, y, sample_weight, feature_names, expected: Expected | None, names: Names) -> Data:
     """Rows with numeric targets as expected, without those of zero weight."""
     if y.dtype.kind not in "biuf":
         try:
@@ -131,7 +145,8 @@ def data_of(X, y, sample_weight, names: Names, expected: Expected | None) -> Dat
             y = None
         if y is None:
             raise ValueError(f"{names.y} is not numeric.")
-    data = Data(Rows(X), np.array(y.reshape(len(y), -1), dtype=np.float64), None, y.ndim == 1)
+    targets = np.array(y.reshape(len(y), -1), dtype=np.float64)
+    data = Data(Rows(X), targets, None, y.ndim == 1, feature_names)
     n_outputs, dtype = expected or data.expected
     if data.y.shape[1] != n_outputs:
         raise ValueError(

@@ -133,7 +133,9 @@ def folds(
         held_out = None if held_out is None else objective_of(held_out, setup, alpha=0.0)
         return objective_of(train, setup, alpha), held_out
 
-    shared = None if holds_out else objectives(data, watched)
+    shared = None
+    if not holds_out:  # the rows as they were given are let go before a solver runs
+        shared, data, watched = objectives(data, watched), None, None
 
     def fold_of(j: int) -> Fold:
         seed, start = setup.seed, theta0
@@ -156,7 +158,7 @@ def new_setup(parameters, data: Data) -> tuple[Setup, NDArray]:
         parameters.output_activation,
         data.rows.dtype.name,
         data.single_output,
-        feature_names=getattr(parameters, "feature_names_in_", None),
+        feature_names=data.feature_names,
     )
     random_state = check_random_state(parameters.random_state)
     theta0 = drawn(setup, parameters, random_state)

@@ -15,7 +15,7 @@ from .attributes import FittedAttributes, attributes, posterior_attributes
 from .callbacks import fit_task
 from .committee import Committee
 from .compat import CallbackSupportMixin
-from .data import Data, checked_features, held_out_data, training_data
+from .data import checked_features, held_out_data, training_data
 from .fitting import DEFAULT_TOL, Fit, Solver, fit_one, fit_side_by_side
 from .folds import MISSING, Fold, Setup, folds, objective_of
 from .layout import Layout, checked_theta
@@ -305,12 +305,10 @@ class MLPSigmoidRegressor(
             check_held_out(self, X_val, y_val, sample_weight_val)
             with fit_task(self, X, y, sample_weight) as report:
                 earlier = self._earlier() if self.warm_start else None
-                data = self._checked_data(X, y, sample_weight, earlier)
-                watched = None
-                if X_val is not None:
-                    expected = earlier[0].expected if earlier else data.expected
-                    watched = held_out_data(self, X_val, y_val, sample_weight_val, expected)
-                fold_of = self._folds(data, watched, earlier)
+                held_out = X_val, y_val, sample_weight_val
+                setup, fold_of = self._folds(earlier, X, y, sample_weight, held_out)
+                forgotten = attributes([]) if earlier is None else {}
+                self._set(forgotten | setup.attributes())
                 fits = fit_side_by_side(fold_of, self.n_members, Solver.of(self), report)
                 self._adopt(fits)
         return self
@@ -342,10 +340,9 @@ class MLPSigmoidRegressor(
         """
         with self._unchanged_on_error():
             self._check_parameters()
-            earlier = self._earlier()
-            data = self._checked_data(X, y, sample_weight, earlier)
-            fold = self._folds(data, None, earlier)(0)
-            self._adopt([fit_one(fold, Solver.of(self, one_epoch=True))])
+            setup, fold_of = self._folds(self._earlier(), X, y, sample_weight)
+            self._set(setup.attributes())
+            self._adopt([fit_one(fold_of(0), Solver.of(self, one_epoch=True))])
         return self
 
     def make_objective(
@@ -396,13 +393,11 @@ class MLPSigmoidRegressor(
                 "goes on. Give alpha a number, or the alpha_ of a fit."
             )
         self._check_parameters()
-        with self._unchanged_on_error() as before:
-            earlier = self._earlier() if self.warm_start else None
-            data = self._checked_data(X, y, sample_weight, earlier)
-            fold = self._folds(data, None, earlier)(0)
-            prepared = Setup.of(self).attributes().items()
-            prepared = {name: value for name, value in prepared if value is not MISSING}
-            self.__dict__ = before | {"_prepared": prepared}
+        earlier = self._earlier() if self.warm_start else None
+        setup, fold_of = self._folds(earlier, X, y, sample_weight)
+        prepared = setup.attributes().items()
+        self._prepared = {name: value for name, value in prepared if value is not MISSING}
+        fold = fold_of(0)
         return fold.objective, fold.theta0.copy()
 
     def set_theta(self, theta: ArrayLike) -> Self:
@@ -621,18 +616,15 @@ class MLPSigmoidRegressor(
         """The fit to continue."""
         return (Setup.of(self), Fit.of(self)) if hasattr(self, "theta_") else None
 
-    def _checked_data(self, X, y, sample_weight, earlier: tuple[Setup, Fit] | None) -> Data:
-        """Validated rows. A cold fit forgets the one before, and takes note of the features."""
-        if earlier is None:
-            self._set(attributes([]))
+    def _folds(
+        self, earlier, X, y, sample_weight, held_out=(None, None, None)
+    ) -> tuple[Setup, Callable[[int], Fold]]:
+        """The setup of a fit, and what each member learns; the estimator stays as it is."""
         expected = None if earlier is None else earlier[0].expected
-        return training_data(self, X, y, sample_weight, expected)
-
-    def _folds(self, data, watched, earlier) -> Callable[[int], Fold]:
-        """What each member learns; the architecture and the units become attributes."""
-        setup, fold_of = folds(self, data, watched, earlier)
-        self._set(setup.attributes())
-        return fold_of
+        data, watched = training_data(self, X, y, sample_weight, expected), None
+        if held_out[0] is not None:
+            watched = held_out_data(self, data, *held_out, expected or data.expected)
+        return folds(self, data, watched, earlier)
 
     def _adopt(self, fits: Sequence[Fit]) -> None:
         """Become the estimator of these fits, and say what the user should know of them."""

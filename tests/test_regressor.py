@@ -477,6 +477,21 @@ def test_set_theta_refuses_a_bad_theta(theta, message):
     before.assert_unchanged()
 
 
+def test_a_fit_can_be_used_while_make_objective_reads_other_data():
+    model, seen = regressor().fit(X, Y), []
+
+    class Target:
+        def __array__(self, dtype=None, copy=None):
+            seen.append(model.predict(X[:2]))
+            return np.asarray(Y, dtype)
+
+    expected = model.predict(X[:2])
+    model.make_objective(X, Target())
+    for prediction in seen:
+        np.testing.assert_array_equal(prediction, expected)
+    assert seen
+
+
 def test_make_objective_refuses_early_stopping():
     with pytest.raises(ValueError, match="early_stopping"):
         regressor(early_stopping=True).make_objective(X, Y)

@@ -7,6 +7,7 @@ import sys
 import textwrap
 import threading
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -42,6 +43,17 @@ def fit(X, y, **parameters):
 def test_a_fit_allocates_one_copy_of_x_and_little_more(solver):
     copy, small = X.nbytes * 21 / 20 / MIB, peak(lambda: fit(X[:6000], Y[:6000], solver=solver))
     assert peak(lambda: fit(X, Y, solver=solver)) < copy + small + 30 * Y.nbytes / MIB
+
+
+def test_rows_that_had_to_be_converted_are_let_go_before_the_solver_runs():
+    whole, held = (10 * X).astype(int), []
+
+    def solver(objective, theta0):
+        held.append(tracemalloc.get_traced_memory()[0] / MIB)
+        return SimpleNamespace(x=theta0)
+
+    peak(lambda: MLPSigmoidRegressor(4, solver=solver).fit(whole, Y))
+    assert held[0] < whole.nbytes * 21 / 20 / MIB + 4 * Y.nbytes / MIB
 
 
 def test_a_fit_on_a_file_never_holds_it_in_memory(tmp_path):
