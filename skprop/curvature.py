@@ -134,14 +134,9 @@ def normal_equations(
 
 
 def _fill_jacobian(
-    error: SquaredError,
-    theta: NDArray,
-    B: list,
-    c: float,
-    J: NDArray,
-    r: NDArray | None,
-    blocks: list[Block],
-) -> None:
+    error: SquaredError, theta: NDArray, B: list, c: float,
+    J: NDArray, r: NDArray | None, blocks: list[Block],
+) -> None:  # fmt: skip
     """Write J of some blocks, of shape (d_K, P, rows), and r, of shape (d_K, rows), unless None."""
     for rows, at, m in blocks:
         root, x = _root_weight(error, rows, c), error.X.read_dense(rows, m)

@@ -74,14 +74,9 @@ def _deltas(params: Params, f: list, slope: NDArray, k: int) -> Iterator[tuple[i
 
 
 def output_jacobian(
-    B: list,
-    theta: NDArray,
-    x: NDArray,
-    layout: Layout,
-    output: Output,
-    J: NDArray,
-    factor: NDArray | float = 1.0,
-) -> NDArray:
+    B: list, theta: NDArray, x: NDArray, layout: Layout, output: Output,
+    J: NDArray, factor: NDArray | float = 1.0,
+) -> NDArray:  # fmt: skip
     """Write ∂f_K/∂θ into ``J``, of shape (d_K, P, m), and give f_K, of shape (m, d_K).
 
     B are the parameters θ in the tanh form; x, of shape (m, d_0 + 1), are dense rows followed by

@@ -71,36 +71,15 @@ def factorised(M: NDArray, p: NDArray) -> NDArray:
 
 
 def evidence(
-    M: NDArray,
-    theta: NDArray,
-    squares: float,
-    n_observations: float,
-    groups: list[NDArray],
-    alpha: NDArray,
-    noise: float | None = None,
-) -> Evidence:
+    M: NDArray, theta: NDArray, squares: float, n_observations: float,
+    groups: list[NDArray], alpha: NDArray, noise: float | None = None,
+) -> Evidence:  # fmt: skip
     """The posterior at θ, its effective number of parameters, and the evidence for α and σ².
 
-    Parameters
-    ----------
-    M : ndarray of shape (P, P)
-        Σ_s w_s ∇f ∇fᵀ, over the outputs too.
-    theta : ndarray of shape (P,)
-    squares : float
-        Σ_s w_s ‖f(x_s) − y_s‖².
-    n_observations : float
-        N: Σ_s w_s, times the number of outputs.
-    groups : list of int ndarray
-        The indices in θ of the parameters of each α_i.
-    alpha : ndarray of shape (len(groups),)
-        A group of α_i = 0 has a flat prior.
-    noise : float, optional
-        σ²; by default the one that is most probable.
-
-    Raises
-    ------
-    LinAlgError
-        Where rounding leaves H indefinite.
+    M, of shape (P, P), is summed over the outputs too; ``squares`` is Σ_s w_s ‖f(x_s) − y_s‖² and
+    ``n_observations`` N = Σ_s w_s d_K. ``groups`` are the indices in θ of the parameters of each
+    α_i; a group of α_i = 0 has a flat prior. ``noise`` is σ², by default the most probable one.
+    A LinAlgError is raised where rounding leaves H indefinite.
     """
     prior = spread(groups, alpha, len(theta))
     flat = prior == 0

@@ -268,20 +268,13 @@ class MLPObjective:
     def hessian(self, theta: ArrayLike, rows=None) -> NDArray:
         """The Hessian of L at θ, dense: P products like `hessp`, with one forward pass for all.
 
-        Parameters
-        ----------
-        theta, rows
-            As in `__call__`.
+        ``theta``, ``rows`` and errors are those of `__call__`; a ValueError also tells that the
+        matrix does not fit the memory of this machine.
 
         Returns
         -------
         ndarray of shape (n_params, n_params)
             Symmetric.
-
-        Raises
-        ------
-        ValueError, IndexError
-            As in `__call__`; also if the matrix does not fit the memory of this machine.
         """
         theta, rows, n_rows = self._checked(theta, rows)
         self._check_square("The Hessian", "Use hessp, which needs no matrix.")
@@ -296,10 +289,7 @@ class MLPObjective:
     def residuals(self, theta: ArrayLike, rows=None) -> NDArray:
         """The vector r whose ½ ‖r‖² is L(θ), for `scipy.optimize.least_squares`.
 
-        Parameters
-        ----------
-        theta, rows
-            As in `__call__`.
+        ``theta``, ``rows`` and errors are those of `__call__`.
 
         Returns
         -------
@@ -332,19 +322,12 @@ class MLPObjective:
     def jacobian(self, theta: ArrayLike, rows=None) -> NDArray:
         """J = ∂r/∂θ, the Jacobian of `residuals`, so that Jᵀ r is the gradient of L.
 
-        Parameters
-        ----------
-        theta, rows
-            As in `__call__`.
+        ``theta``, ``rows`` and errors are those of `__call__`; a ValueError also tells that the
+        matrix does not fit the memory of this machine.
 
         Returns
         -------
         ndarray of shape (len(residuals), n_params), in Fortran order
-
-        Raises
-        ------
-        ValueError, IndexError
-            As in `__call__`; also if the matrix does not fit the memory of this machine.
         """
         theta, rows, n_rows = self._checked(theta, rows)
         P, d_K, penalised = self.n_params, self.layout.sizes[-1], self._penalised()
@@ -366,22 +349,13 @@ class MLPObjective:
         """JᵀJ, the Gauss–Newton matrix, summed block by block: J is not formed.
 
         It is the Hessian of L without the second derivatives of the network, positive
-        semidefinite, and near a good fit close to the Hessian.
-
-        Parameters
-        ----------
-        theta, rows
-            As in `__call__`.
+        semidefinite, and near a good fit close to the Hessian. ``theta``, ``rows`` and errors are
+        those of `hessian`.
 
         Returns
         -------
         ndarray of shape (n_params, n_params)
             Symmetric.
-
-        Raises
-        ------
-        ValueError, IndexError
-            As in `__call__`; also if the matrix does not fit the memory of this machine.
         """
         return self.normal_equations(theta, rows)[2].astype(self.dtype, copy=False)
 
@@ -389,10 +363,7 @@ class MLPObjective:
     def normal_equations(self, theta: ArrayLike, rows=None) -> tuple[float, NDArray, NDArray]:
         """½ ‖r‖², Jᵀ r and JᵀJ in one pass: the loss, its gradient and `gauss_newton`.
 
-        Parameters
-        ----------
-        theta, rows
-            As in `__call__`.
+        ``theta``, ``rows`` and errors are those of `hessian`.
 
         Returns
         -------
@@ -400,11 +371,6 @@ class MLPObjective:
         gradient : ndarray of shape (n_params,)
         gauss_newton : ndarray of shape (n_params, n_params)
             The arrays are in float64.
-
-        Raises
-        ------
-        ValueError, IndexError
-            As in `__call__`; also if the matrix does not fit the memory of this machine.
         """
         theta, rows, n_rows = self._checked(theta, rows)
         self._check_square("JᵀJ", "Use fewer units, or a solver without matrices, as L-BFGS is.")
@@ -421,10 +387,7 @@ class MLPObjective:
     def input_gradient(self, theta: ArrayLike, X) -> NDArray:
         """∂f_K/∂x for each row of X, in the units of X and of the targets of this objective.
 
-        Parameters
-        ----------
-        theta : array-like of shape (n_params,)
-        X : {array-like, CSR matrix} of shape (m, n_features)
+        ``theta`` and ``X`` are those of `predict`.
 
         Returns
         -------
@@ -446,10 +409,9 @@ class MLPObjective:
         check_memory(16 * P * P, f"{what}, of n_params={P} rows and columns, held twice,", remedy)
 
     def initial_theta(self, random_state=None) -> NDArray:
-        """Draw a starting point, in the precision of the objective.
+        """Draw a starting point, as `MLPRegressor(activation="logistic")` does.
 
-        Every weight and bias of layer i is uniform in ±√(2/(d_{i-1} + d_i)) (Glorot and
-        Bengio 2010), drawn as `MLPRegressor(activation="logistic")` draws them.
+        Weights and biases of layer i are uniform in ±√(2/(d_{i-1} + d_i)) (Glorot and Bengio 2010).
 
         Parameters
         ----------

@@ -103,7 +103,7 @@ def minimize_evidence(
             found = data.posterior(at, prior)
         else:
             status, message = FAILED, INFINITE
-        progress.begin(theta, total / (2 * data.W), checkpoint=(theta, total, prior, found))
+        progress.begin(theta, total / (2 * data.W), (theta, total, prior, found))
         damping = Damping(at.M)
         while status is None and progress.status is None:
             next_prior = data.update(at, found)
@@ -124,19 +124,16 @@ def minimize_evidence(
                 break
             found = data.posterior(at, prior)
             progress.record(
-                at.theta,
-                total / (2 * data.W),
-                checkpoint=(at.theta, total, prior, found),
-                noise_variance=prior.noise,
-                n_effective=found.n_effective,
+                at.theta, total / (2 * data.W), (at.theta, total, prior, found),
+                noise_variance=prior.noise, n_effective=found.n_effective,
                 log_evidence=found.log_evidence,
-            )
+            )  # fmt: skip
     status, message = progress.conclude(status, message)
     theta, total, prior, found = progress.checkpoint
-    counts = {"nfev": data.nfev, "njev": data.njev}
     return progress.result(
-        status, message, theta, total / (2 * data.W), **counts, alpha=prior.alpha, evidence=found
-    )
+        status, message, theta, total / (2 * data.W),
+        nfev=data.nfev, njev=data.njev, alpha=prior.alpha, evidence=found,
+    )  # fmt: skip
 
 
 class _Prior(NamedTuple):

@@ -95,13 +95,9 @@ def minimize_lbfgs(
     theta0 = floating(theta0)
     check_limits(tol, min_decay, max_iter, max_fun)
     progress = Progress(
-        n_iter_no_change,
-        tol=-np.inf if validation_loss is None else tol,
-        min_decay=min_decay,
-        earlier_losses=loss_curve,
-        validation_loss=validation_loss,
-        callback=callback,
-    )
+        n_iter_no_change, tol=-np.inf if validation_loss is None else tol, min_decay=min_decay,
+        earlier_losses=loss_curve, validation_loss=validation_loss, callback=callback,
+    )  # fmt: skip
     has_ended = progress.has_ended()  # by the losses of an earlier run
     if has_ended or max_iter == 0:
         reason = limit_reached(max_iter=0) if max_iter == 0 else (progress.status, progress.message)
@@ -118,13 +114,9 @@ def minimize_lbfgs(
     status = message = None
     with progress.running():
         found = minimize(
-            evaluate,
-            theta0,
-            jac=True,
-            method="L-BFGS-B",
-            callback=each_iteration,
+            evaluate, theta0, jac=True, method="L-BFGS-B", callback=each_iteration,
             options={"gtol": tol, "ftol": 0.0, "maxiter": max_iter, "maxfun": max_fun, "maxls": 50},
-        )
+        )  # fmt: skip
         status, message = _reason(found, evaluate, tol, max_iter, max_fun)
     status, message = progress.conclude(status, message)
     x, fun = progress.best()

@@ -83,13 +83,9 @@ def minimize_lm(
     theta = floating(theta0)
     check_limits(tol, min_decay, max_iter, max_fun)
     progress = Progress(
-        n_iter_no_change,
-        tol=-np.inf if validation_loss is None else tol,
-        min_decay=min_decay,
-        earlier_losses=loss_curve,
-        validation_loss=validation_loss,
-        callback=callback,
-    )
+        n_iter_no_change, tol=-np.inf if validation_loss is None else tol, min_decay=min_decay,
+        earlier_losses=loss_curve, validation_loss=validation_loss, callback=callback,
+    )  # fmt: skip
     nfev, njev, status, message = 0, 0, None, None
     with progress.running():
         loss, nfev = objective.loss(theta), 1
