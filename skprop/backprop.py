@@ -9,7 +9,7 @@ With b_{i−1} as the last row of A_{i−1}, the weights of a constant unit 1, t
 They hold for φ = σ on θ itself, and for φ = tanh on the parameters of `TanhForm`, which is how
 `MLPObjective` calls them.
 
-Every array is handed in; nothing of the size (rows × d) is allocated here. A list of K + 1 arrays
+The caller provides every array; none of size (rows × d) is allocated here. A list of K + 1 arrays
 has one for each layer, of shape (rows, d_i + 1) for i < K, with the constant unit as last column,
 and (rows, d_K) for i = K; ``z[i]`` views ``f[i]`` and ``delta[i]`` views ``df[i]`` without that
 column. ``f[0]`` holds the rows of X, which may be a CSR matrix without the constant unit.

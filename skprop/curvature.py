@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from .backprop import forward
 from .blocks import MAX_PARTS, Block, RowBlocks, RowIndex, split
 from .jacobian import add_tile, jacobian_rows, output_jacobian, tiles
+from .rows import take
 from .sigmoid import tanh
-from .squared_error import SquaredError, take
+from .squared_error import SquaredError
 from .tangents import TangentWorkspace, linearise, tangent
 from .threads import run
 from .workspace import unit_buffers, without_constant

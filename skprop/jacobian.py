@@ -35,7 +35,7 @@ def jacobian_rows(width: int, dtype: DTypeLike) -> int:
 
 
 def tiles(P: int, work: int) -> list[tuple[slice, slice]]:
-    """Cut the lower triangle of a P × P product into tiles, as many as pay for threads.
+    """Cut the lower triangle of a P × P product into tiles for parallel work.
 
     The tiles do not depend on the number of threads.
     """

@@ -1,7 +1,7 @@
 """Laplace's approximation of a posterior, and the evidence of its hyper-parameters, on arrays.
 
 The model is y = f(x; θ) + noise of variance σ²/w, with a prior N(0, σ²/α_i) on the weights of
-group i and a flat one on what is in no group. Near its mode the posterior is taken as Gaussian,
+group i and a flat one on all other parameters. Near its mode the posterior is taken as Gaussian,
 with the Gauss–Newton matrix in place of the Hessian::
 
     H = M + diag(α),    M = Σ_s w_s ∇f ∇fᵀ,    cov θ = σ² H⁻¹

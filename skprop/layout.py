@@ -23,12 +23,10 @@ class Layout:
     def __init__(self, sizes: Sequence[int]):
         self.sizes = tuple(int(d) for d in sizes)
         self.n_layers = len(self.sizes) - 1
-        self._pieces, self._stacked = [], []
-        start = 0
+        self._layers, start = [], 0  # where [A_i; b_i] lies, and its shape
         for d_in, d_out in pairwise(self.sizes):
-            middle, stop = start + d_in * d_out, start + (d_in + 1) * d_out
-            self._pieces.append((slice(start, middle), slice(middle, stop), (d_in, d_out)))
-            self._stacked.append((slice(start, stop), (d_in + 1, d_out)))
+            stop = start + (d_in + 1) * d_out
+            self._layers.append((slice(start, stop), (d_in + 1, d_out)))
             start = stop
         self.n_params = start
 
@@ -38,10 +36,9 @@ class Layout:
         The vector is θ or anything else with one entry a parameter, such as the gradient. The
         parameters are its last axis; axes before it are those of each view too.
         """
-        return [
-            (vector[..., A].reshape(vector.shape[:-1] + shape), vector[..., b])
-            for A, b, shape in self._pieces
-        ]
+        first_axes = vector.shape[:-1]
+        layers = [vector[..., at].reshape(first_axes + shape) for at, shape in self._layers]
+        return [(layer[..., :-1, :], layer[..., -1, :]) for layer in layers]
 
     def weight_indices(self) -> list[NDArray]:
         """The indices in θ of the entries of each A_i."""
@@ -53,14 +50,14 @@ class Layout:
         Nothing is copied. The parameters are the first axis of the vector; axes after it are those
         of each view too.
         """
-        return [vector[rows].reshape(shape + vector.shape[1:]) for rows, shape in self._stacked]
+        return [vector[at].reshape(shape + vector.shape[1:]) for at, shape in self._layers]
 
     def pack(self, params: Sequence[tuple[ArrayLike, ArrayLike]]) -> NDArray:
         """Concatenate [(A_0, b_0), …] into a new flat vector; the inverse of `views`."""
         if len(params) != self.n_layers:
             raise ValueError(f"params has {len(params)} layers; this network has {self.n_layers}.")
         flat = []
-        for i, ((A, b), (_, _, shape)) in enumerate(zip(params, self._pieces, strict=True)):
+        for i, ((A, b), shape) in enumerate(zip(params, pairwise(self.sizes), strict=True)):
             A, b = np.asarray(A), np.asarray(b)
             if A.shape != shape or b.shape != shape[1:]:
                 raise ValueError(

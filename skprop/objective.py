@@ -53,7 +53,7 @@ class MLPObjective:
     hidden_layer_sizes : int or sequence of int
         The widths d_1, …, d_{K-1}; ``()`` is a single (linear or logistic) layer.
     output_activation : {"identity", "sigmoid"}, default="identity"
-        What the last layer applies to z_K.
+        The activation of the last layer.
     alpha : float or sequence of K floats, default=0.0
         The L2 penalty α, as in `Ridge`; or one for each A_i, α_i ‖A_i‖² in the sum.
     sample_weight : array-like of shape (n_samples,), optional

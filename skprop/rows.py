@@ -10,7 +10,7 @@ from scipy.sparse import issparse
 from .blocks import MAX_ROWS, RowIndex, split
 from .threads import ignoring_overflow
 
-__all__ = ["Rows", "checked_row_numbers", "is_memory_mapped"]
+__all__ = ["Rows", "checked_row_numbers", "is_memory_mapped", "take"]
 
 
 class Rows:
@@ -71,10 +71,7 @@ class Rows:
         returned as a view of a copy in memory; sparse rows as a CSR matrix without that column.
         """
         if self._ready is not None:
-            if isinstance(rows, slice):
-                return self._ready[rows]
-            # mode="clip" is what lets `take` write straight into `out`.
-            return np.take(self._ready, rows, axis=0, out=out, mode="clip")
+            return take(self._ready, rows, out)
         x = self.raw(rows)
         if self.sparse:
             return x.astype(self.dtype, copy=False)
@@ -119,6 +116,13 @@ class Rows:
             G[:-1] -= np.outer(self.scaler.mean_, G[-1])
             G[:-1] /= self.scaler.scale_[:, None]  # ∂L/∂A = D (Xᵀ δ − μ 1ᵀ δ)
             G[:-1][self.scaler.var_ == 0] = 0  # of a constant column, which rounding would hide
+
+
+def take(a: NDArray, rows: RowIndex, out: NDArray) -> NDArray:
+    """Some rows of a C-contiguous array: a view for a slice, else copied into ``out``."""
+    if isinstance(rows, slice):
+        return a[rows]
+    return np.take(a, rows, axis=0, out=out, mode="clip")  # "clip" lets it write straight to out
 
 
 def is_memory_mapped(X) -> bool:

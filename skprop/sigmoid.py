@@ -2,8 +2,8 @@
 
 σ is computed as σ(z) = (1 + tanh(z/2))/2, which is the same function. `tanh` saturates at ±1
 without overflow for any z, so no branch and no clipping is needed, and NumPy's `tanh` is
-vectorised. What the identity costs is relative accuracy in the far left tail: below z = -5 the sum
-1 + tanh(z/2) cancels, and the absolute error stays below the unit of rounding of 1.
+vectorised. Its cost is relative accuracy in the far left tail: below z = -5 the sum 1 + tanh(z/2)
+cancels, and the absolute error stays below the unit of rounding of 1.
 """
 
 from collections.abc import Callable

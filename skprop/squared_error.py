@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from .backprop import backward, backward_outer, forward
 from .blocks import Block, RowBlocks, RowIndex, block_rows, split
 from .layout import Layout
-from .rows import Rows
+from .rows import Rows, take
 from .sigmoid import tanh, tanh_slope
 from .tangents import TangentWorkspace
 from .tanh_form import TanhForm
 from .threads import ignoring_overflow, small_rows
 from .workspace import Spare, Workspace
 
-__all__ = ["SquaredError", "take"]
+__all__ = ["SquaredError"]
 
 
 class SquaredError:
@@ -107,13 +107,6 @@ class SquaredError:
             output.times_slope(delta[-1], t[-1])  # δ_K = w (f_K − y) ∘ φ_K′
             self._backward(B, t, df, delta, workspace.G, tanh_slope)
         return loss
-
-
-def take(a: NDArray, rows: RowIndex, out: NDArray) -> NDArray:
-    """Some rows of a C-contiguous array: a view for a slice, else copied into ``out``."""
-    if isinstance(rows, slice):
-        return a[rows]
-    return np.take(a, rows, axis=0, out=out, mode="clip")  # "clip" lets it write straight to out
 
 
 def _sum_of_squares(a: NDArray) -> float:

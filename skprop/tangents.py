@@ -1,13 +1,13 @@
 """Pearlmutter's R{·} on one block of rows: how t_i and δ_i change as θ moves along v.
 
 R{·} is d/dε at θ + ε v and obeys the rules of differentiation. In the tanh form of `backprop`
-B is linear in θ, so what v is to θ, V = `TanhForm.of` (v) is to B. With g_i = tanh′ = 1 − t_i²
+B is linear in θ, so B moves along V = `TanhForm.of` (v). With g_i = tanh′ = 1 − t_i²
 
     R t_i     = g_i ∘ ([t_{i−1}, 1] V_{i−1} + R t_{i−1} B_{i−1})
     R δ_{i−1} = (R δ_i B_{i−1}ᵀ + δ_i V_{i−1}ᵀ) ∘ g_{i−1} − 2 (δ_i B_{i−1}ᵀ) ∘ t_{i−1} ∘ R t_{i−1}
     R ∂L/∂B_{i−1} = [t_{i−1}, 1]ᵀ R δ_i + R t_{i−1}ᵀ δ_i
 
-`linearise` computes what does not depend on v, so that one such pass serves many directions.
+`linearise` computes all quantities that do not depend on v, once for any number of directions.
 
 B. A. Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6 (1994), 147-160;
 section 4.1 does this for a network of units like ours.

@@ -81,7 +81,7 @@ class Progress:
         self.status: int | None = None  # with the message, the reason for the end of the run
         self.message: str | None = None
         self.start: tuple[NDArray, float] | None = None  # θ_0 and its loss, once evaluated
-        self.checkpoint: Any = None  # what the solver handed to the last commit
+        self.checkpoint: Any = None  # of the last commit, in the form that the solver chose
         self._recent = deque(self.earlier_losses, maxlen=self.n_iter_no_change + 1)
         self._whole: tuple = ()
 

@@ -76,13 +76,8 @@ def minimize_sgd(
         The least improvement of the loss of an epoch, or of ``validation_loss``, that counts.
     n_iter_no_change : int, default=25
         The number of epochs in a row without such an improvement that end the run: it has stalled.
-    max_iter : int, default=1000
-        The largest number of epochs.
-    validation_loss : callable θ -> float, optional
-        Evaluated at every epoch; the θ at which it was least is the result.
-    callback : callable, optional
-        Called after every epoch with an `OptimizeResult` of ``x`` (a copy), ``fun``, ``nit`` and,
-        where there is one, ``validation_loss``; ends the run by raising StopIteration.
+    max_iter, validation_loss, callback
+        As in `minimize_lbfgs`; an iteration is an epoch.
     state : dict, optional
         ``result.state`` of an earlier run: this one continues it to the last bit.
 
@@ -99,10 +94,8 @@ def minimize_sgd(
 
     Raises
     ------
-    ValueError
-        If ``theta0``, ``state`` or an argument is invalid; the message names it.
-    KeyboardInterrupt
-        At Ctrl-C before the end of the first evaluation.
+    ValueError, KeyboardInterrupt
+        As of `minimize_lbfgs`; a ValueError also if ``state`` is invalid.
 
     References
     ----------
