@@ -141,7 +141,7 @@ def _fill_jacobian(
     """Write J of some blocks, of shape (d_K, P, rows), and r, of shape (d_K, rows), unless None."""
     for rows, at, m in blocks:
         root, x = _root_weight(error, rows, c), error.X.read_dense(rows, m)
-        f = output_jacobian(B, theta, x, error.layout, error.form.output, J[:, :, at], root)
+        f = output_jacobian(B, theta, x, error.form, J[:, :, at], root)
         if r is not None:
             f -= error.y[rows]
             f *= root  # √(c w) (f_K − y)

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from .backprop import forward
-from .layout import Layout, Params
-from .sigmoid import Output, tanh
+from .layout import Params
+from .sigmoid import tanh
+from .tanh_form import TanhForm
 from .workspace import unit_buffers, without_constant
 
 __all__ = ["TILE_WORK", "add_tile", "input_gradient", "jacobian_rows", "output_jacobian", "tiles"]
@@ -44,13 +45,13 @@ def tiles(P: int, work: int) -> list[tuple[slice, slice]]:
     return [(cuts[i], cuts[j]) for i in range(n) for j in range(i + 1)]
 
 
-def _units(B: list, x: NDArray, layout: Layout, output: Output) -> tuple[list, NDArray]:
+def _units(B: list, x: NDArray, form: TanhForm) -> tuple[list, NDArray]:
     """[f_i, 1] for i < K, of shapes (d_i + 1, m), and f_K, of shape (m, d_K), of m rows.
 
     The parameters B are in the tanh form, and x, of shape (m, d_0 + 1), ends in the constant unit.
     """
-    t = [x, *unit_buffers(layout, len(x), x.dtype)[1:]]
-    forward(B, t, without_constant(t), tanh, output.apply)
+    t = [x, *unit_buffers(form.layout, len(x), x.dtype)[1:]]
+    forward(B, t, without_constant(t), tanh, form.output.apply)
     f = [np.ascontiguousarray(a.T) for a in t[:-1]]
     for a in f[1:]:
         a *= 0.5
@@ -74,31 +75,28 @@ def _deltas(params: Params, f: list, slope: NDArray, k: int) -> Iterator[tuple[i
 
 
 def output_jacobian(
-    B: list, theta: NDArray, x: NDArray, layout: Layout, output: Output,
-    J: NDArray, factor: NDArray | float = 1.0,
-) -> NDArray:  # fmt: skip
+    B: list, theta: NDArray, x: NDArray, form: TanhForm, J: NDArray, factor: NDArray | float = 1.0
+) -> NDArray:
     """Write ∂f_K/∂θ into ``J``, of shape (d_K, P, m), and give f_K, of shape (m, d_K).
 
     B are the parameters θ in the tanh form; x, of shape (m, d_0 + 1), are dense rows followed by
     the constant unit 1. Each row is multiplied by ``factor``, a number or of shape (m, 1). Where in
     ``J`` an output meets the last-layer weights of another one nothing is written: 0 must be there.
     """
-    f, f_K = _units(B, x, layout, output)
-    slope, params = output.slope(f_K) * factor, layout.views(theta)
+    f, f_K = _units(B, x, form)
+    slope, params = form.output.slope(f_K) * factor, form.layout.views(theta)
     for k, J_k in enumerate(J):
-        layers = layout.stacked(J_k)
+        layers = form.layout.stacked(J_k)
         for i, delta in _deltas(params, f, np.ascontiguousarray(slope[:, k]), k):
             out = layers[i - 1] if i < len(f) else layers[i - 1][:, k : k + 1]
             np.multiply(f[i - 1][:, None], delta, out=out)  # [f_{i−1}, 1] ⊗ δ_i
     return f_K
 
 
-def input_gradient(
-    B: list, theta: NDArray, x: NDArray, layout: Layout, output: Output, out: NDArray
-) -> None:
+def input_gradient(B: list, theta: NDArray, x: NDArray, form: TanhForm, out: NDArray) -> None:
     """Write ∂f_K/∂x into ``out``, of shape (m, d_K, d_0), given θ, and B, θ in the tanh form."""
-    f, f_K = _units(B, x, layout, output)
-    slope, params = output.slope(f_K), layout.views(theta)
+    f, f_K = _units(B, x, form)
+    slope, params = form.output.slope(f_K), form.layout.views(theta)
     for k in range(out.shape[1]):
         *_, (i, delta) = _deltas(params, f, np.ascontiguousarray(slope[:, k]), k)
         A = params[0][0] if i < len(params) else params[0][0][:, [k]]

@@ -63,7 +63,7 @@ class Network(NamedTuple):
         def fill_part(blocks: list[Block]) -> None:
             for rows, at, m in blocks:
                 x = X.read_dense(rows, m)
-                input_gradient(B, self.theta, x, layout, form.output, out=gradient[at])
+                input_gradient(B, self.theta, x, form, out=gradient[at])
 
         size, work = min(block_rows(layout.sizes, X.dtype), n), 2 * n * layout.n_params * shape[1]
         RowBlocks(slice(0, n), n, size, work).fill(fill_part)
@@ -84,7 +84,7 @@ class Network(NamedTuple):
         def fill_part(blocks: list[Block]) -> None:
             for rows, at, m in blocks:
                 J = np.zeros((d_K, P, m), X.dtype)
-                output_jacobian(B, self.theta, X.read_dense(rows, m), layout, form.output, J)
+                output_jacobian(B, self.theta, X.read_dense(rows, m), form, J)
                 use(at, J)
 
         size = min(jacobian_rows(P * d_K, np.float64), n)

@@ -29,11 +29,10 @@ class TanhForm:
     B_i; ``output`` is the activation of the last layer, of the argument [t_{K−1}, 1] B_{K−1}.
     """
 
-    scale: NDArray
     output: Output
 
     def __init__(self, layout: Layout, output_activation: str, dtype: DTypeLike):
-        self._layout = layout
+        self.layout = layout
         self.output = SIGMOID_OF_DOUBLE if output_activation == "sigmoid" else IDENTITY
         self.scale = np.full(layout.n_params, 0.5, dtype)
         layers = layout.stacked(self.scale)
@@ -44,13 +43,13 @@ class TanhForm:
 
     def of(self, theta: NDArray) -> list[NDArray]:
         """[B_0, …, B_{K-1}], of shapes (d_{i-1} + 1, d_i): new arrays."""
-        B = self._layout.stacked(theta * self.scale)
+        B = self.layout.stacked(theta * self.scale)
         for B_i in B[1:]:
             B_i[-1] += np.add.reduce(B_i[:-1], axis=0)  # b_i + 1ᵀA_i/2, halved already
         return B
 
     def pull_back(self, gradient: NDArray) -> None:
         """Turn ∂L/∂B, flat, into ∂L/∂θ in place: the transpose of the map `of`."""
-        for G_i in self._layout.stacked(gradient)[1:]:
+        for G_i in self.layout.stacked(gradient)[1:]:
             G_i[:-1] += G_i[-1]
         gradient *= self.scale
