@@ -9,7 +9,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from .layout import Layout
 
-__all__ = ["Spare", "Workspace", "check_memory", "unit_buffers", "without_constant"]
+__all__ = [
+    "Spare", "Workspace", "check_memory", "physical_memory", "unit_buffers", "without_constant",
+]  # fmt: skip
 
 
 def unit_buffers(layout: Layout, n_rows: int, dtype: DTypeLike) -> list[NDArray]:
