@@ -37,15 +37,15 @@ class FittedAttributes:
             raise
 
     def __getstate__(self):
-        return super().__getstate__() | {"_skprop_version": version()}
+        return super().__getstate__() | {"_skprop_version": _version()}
 
     def __setstate__(self, state):
         state = dict(state)
         saved_by = state.pop("_skprop_version", "of unknown version")
-        if saved_by != version():
+        if saved_by != _version():
             warnings.warn(
                 f"This {type(self).__name__} was saved by skprop {saved_by} and is loaded by "
-                f"{version()}: what it predicts or how it goes on may differ. Fit it anew, or "
+                f"{_version()}: what it predicts or how it goes on may differ. Fit it anew, or "
                 f"use the version that saved it.",
                 UserWarning,
                 stacklevel=2,
@@ -53,7 +53,7 @@ class FittedAttributes:
         super().__setstate__(state)
 
 
-def version() -> str:
+def _version() -> str:
     """That of this package, which imports this module before it is known."""
     from . import __version__
 
@@ -77,16 +77,16 @@ def attributes(fits: Sequence[Fit], setup: Setup | None = None) -> dict[str, Any
 
     found = {
         "theta_": joined(np.array, [fit.theta for fit in fits]),
-        "loss_": joined(mean, [fit.loss for fit in fits]),
+        "loss_": joined(_mean, [fit.loss for fit in fits]),
         "n_iter_": joined(max, [fit.n_iter for fit in fits]),
         "n_fev_": joined(sum, [fit.n_fev for fit in fits]),
         "t_": joined(sum, [fit.n_visited for fit in fits]),
         "message_": joined(lambda texts: " ".join(sorted(set(texts))), [f.message for f in fits]),
-        "loss_curve_": joined(mean_curve, [fit.loss_curve for fit in fits]),
-        "best_loss_": joined(mean, [best_loss(fit) for fit in fits]),
-        "validation_loss_curve_": joined(mean_curve, [fit.validation_loss_curve for fit in fits]),
-        "validation_scores_": joined(mean_curve, [fit.validation_scores for fit in fits]),
-        "best_validation_score_": joined(mean, [best_score(fit) for fit in fits]),
+        "loss_curve_": joined(_mean_curve, [fit.loss_curve for fit in fits]),
+        "best_loss_": joined(_mean, [_best_loss(fit) for fit in fits]),
+        "validation_loss_curve_": joined(_mean_curve, [fit.validation_loss_curve for fit in fits]),
+        "validation_scores_": joined(_mean_curve, [fit.validation_scores for fit in fits]),
+        "best_validation_score_": joined(_mean, [_best_score(fit) for fit in fits]),
         "_solver_state": joined(lambda states: None, [fit.state for fit in fits]),
         "alpha_": joined(np.array, [fit.alpha for fit in fits]),
         "_prepared": MISSING,
@@ -114,23 +114,23 @@ def posterior_attributes(
     return dict(zip(names, values, strict=True))
 
 
-def best_loss(fit: Fit) -> float | None:
+def _best_loss(fit: Fit) -> float | None:
     """The least training loss of an iteration; None with early stopping."""
     if fit.validation_loss_curve is not None:
         return None
     return min(fit.loss_curve, default=fit.loss)
 
 
-def best_score(fit: Fit) -> float | None:
+def _best_score(fit: Fit) -> float | None:
     """The greatest validation score."""
     return max(fit.validation_scores or [], default=None)
 
 
-def mean(values: list[float]) -> float:
+def _mean(values: list[float]) -> float:
     return float(np.mean(values, axis=0))
 
 
-def mean_curve(curves: list[list[float]]) -> list[float]:
+def _mean_curve(curves: list[list[float]]) -> list[float]:
     """The mean of several curves; one that has ended counts with its last value."""
     latest, means = [np.nan] * len(curves), []
     for values in zip_longest(*curves):

@@ -31,7 +31,7 @@ class Committee(NamedTuple):
 
     def mean(self, rows: Rows) -> NDArray:
         """The mean of the networks' outputs, of shape (rows, d_K)."""
-        return mean_of([network.outputs(rows) for network in self.networks])
+        return _mean_of([network.outputs(rows) for network in self.networks])
 
     def mean_and_deviation(self, rows: Rows) -> tuple[NDArray, NDArray]:
         """The mean, and the standard deviation of a target of weight 1 around it.
@@ -45,13 +45,13 @@ class Committee(NamedTuple):
                 for network, factor, noise in zip(*self, strict=True)
             ]
             spread = np.var(outputs, axis=0, dtype=np.float64)
-            return mean_of(outputs), np.sqrt(np.mean(variances, axis=0) + spread)
+            return _mean_of(outputs), np.sqrt(np.mean(variances, axis=0) + spread)
 
     def input_gradient(self, rows: Rows) -> NDArray:
         """The derivatives of the mean by the raw features, of shape (rows, d_K, d_0)."""
-        return mean_of([network.input_gradient(rows) for network in self.networks])
+        return _mean_of([network.input_gradient(rows) for network in self.networks])
 
 
-def mean_of(values: list[NDArray]) -> NDArray:
+def _mean_of(values: list[NDArray]) -> NDArray:
     """Their mean, without a copy of a single one."""
     return values[0] if len(values) == 1 else np.mean(values, axis=0)

@@ -65,7 +65,7 @@ class Data(NamedTuple):
         return self.take(np.sort(train)), self.take(np.sort(held_out))
 
 
-class Names(NamedTuple):
+class _Names(NamedTuple):
     """What messages call the arrays."""
 
     X: str
@@ -73,8 +73,8 @@ class Names(NamedTuple):
     weight: str
 
 
-TRAINING = Names("X", "y", "sample_weight")
-HELD_OUT = Names("X_val", "y_val", "sample_weight_val")
+_TRAINING = _Names("X", "y", "sample_weight")
+_HELD_OUT = _Names("X_val", "y_val", "sample_weight_val")
 
 
 @ignoring_overflow()
@@ -83,8 +83,8 @@ def training_data(estimator, X, y, sample_weight, expected: Expected | None = No
 
     The estimator stays as it is, so that it can be used while other data are read.
     """
-    y = checked_type(y, TRAINING)
-    checker = blank(estimator) if expected is None else estimator
+    y = _checked_type(y, _TRAINING)
+    checker = _blank(estimator) if expected is None else estimator
     X, y = validate_data(
         checker,
         X,
@@ -95,18 +95,18 @@ def training_data(estimator, X, y, sample_weight, expected: Expected | None = No
         multi_output=True,
     )
     names = getattr(checker, "feature_names_in_", None)
-    return data_of(X, y, sample_weight, names, expected, TRAINING)
+    return _data_of(X, y, sample_weight, names, expected, _TRAINING)
 
 
 @ignoring_overflow()
 def held_out_data(estimator, data: Data, X, y, sample_weight, expected: Expected) -> Data:
     """Validate rows to watch while an estimator is fitted to ``data``."""
-    y = checked_type(y, HELD_OUT)
+    y = _checked_type(y, _HELD_OUT)
     x = check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X_val")
     n_features = data.rows.shape[1]
     if x.shape[1] != n_features:
         raise ValueError(f"X_val has {x.shape[1]} features, not {n_features} features.")
-    checker = blank(estimator)
+    checker = _blank(estimator)
     checker.n_features_in_ = n_features
     if data.feature_names is not None:
         checker.feature_names_in_ = data.feature_names
@@ -114,15 +114,15 @@ def held_out_data(estimator, data: Data, X, y, sample_weight, expected: Expected
     y = check_array(y, dtype=None, ensure_2d=False, input_name="y_val")
     if len(y) != x.shape[0]:
         raise ValueError(f"X_val has {x.shape[0]} rows, y_val has {len(y)}.")
-    return data_of(x, y, sample_weight, data.feature_names, expected, HELD_OUT)
+    return _data_of(x, y, sample_weight, data.feature_names, expected, _HELD_OUT)
 
 
-def blank(estimator):
+def _blank(estimator):
     """An object of the same class, whose name messages bear, to take note of features."""
     return object.__new__(type(estimator))
 
 
-def checked_type(y, names: Names):
+def _checked_type(y, names: _Names):
     """Refuse a sparse y, and turn numbers that came as objects into float64, so that what is wrong
     with them is said of y."""
     if issparse(y):
@@ -136,7 +136,7 @@ def checked_type(y, names: Names):
     return y
 
 
-def data_of(X, y, sample_weight, feature_names, expected: Expected | None, names: Names) -> Data:
+def _data_of(X, y, sample_weight, feature_names, expected: Expected | None, names: _Names) -> Data:
     """Rows with numeric targets as expected, without those of zero weight."""
     if y.dtype.kind not in "biuf":
         try:

@@ -35,7 +35,7 @@ __all__ = ["DEFAULT_TOL", "SOLVERS", "Fit", "Solver", "fit_one", "fit_side_by_si
 # raise the Gaussian log-likelihood, -N/2 ln(loss) with N = n_samples × n_outputs, by this
 # much (Akaike's criterion charges 1; docs/defaults.md has the measurements), unless the caller
 # asks for more accuracy than the default tol.
-LOG_LIKELIHOOD_PER_ITERATION, DEFAULT_TOL = 1.5, 1e-4
+_LOG_LIKELIHOOD_PER_ITERATION, DEFAULT_TOL = 1.5, 1e-4
 
 
 class Fit(NamedTuple):
@@ -79,17 +79,17 @@ class Fit(NamedTuple):
 
 # ---- solvers ----------------------------------------------------------------------------------
 
-COMMON = ("tol", "n_iter_no_change", "max_iter")
-STOCHASTIC = (*COMMON, "batch_size", "learning_rate_init", "shuffle")
+_COMMON = ("tol", "n_iter_no_change", "max_iter")
+_STOCHASTIC = (*_COMMON, "batch_size", "learning_rate_init", "shuffle")
 SOLVERS = {  # the function of each, and the parameters handed on to it
-    "lbfgs": (minimize_lbfgs, (*COMMON, "max_fun")),
-    "lm": (minimize_lm, (*COMMON, "max_fun")),
-    "evidence": (minimize_evidence, (*COMMON, "max_fun")),
+    "lbfgs": (minimize_lbfgs, (*_COMMON, "max_fun")),
+    "lm": (minimize_lm, (*_COMMON, "max_fun")),
+    "evidence": (minimize_evidence, (*_COMMON, "max_fun")),
     "sgd": (
         minimize_sgd,
-        (*STOCHASTIC, "learning_rate", "power_t", "momentum", "nesterovs_momentum"),
+        (*_STOCHASTIC, "learning_rate", "power_t", "momentum", "nesterovs_momentum"),
     ),
-    "adam": (minimize_adam, (*STOCHASTIC, "beta_1", "beta_2", "epsilon")),
+    "adam": (minimize_adam, (*_STOCHASTIC, "beta_1", "beta_2", "epsilon")),
 }
 
 
@@ -110,7 +110,7 @@ class Solver(NamedTuple):
     def of(cls, parameters, one_epoch: bool = False) -> Self:
         """The one that an estimator's parameters ask for."""
         if callable(parameters.solver):
-            return cls("callable", partial(of_caller, parameters.solver), {})
+            return cls("callable", partial(_of_caller, parameters.solver), {})
         name = "evidence" if by_evidence(parameters) else parameters.solver
         minimize, names = SOLVERS[name]
         options = {option: getattr(parameters, option) for option in names}
@@ -141,18 +141,20 @@ class Solver(NamedTuple):
             options["validation_loss"] = fold.watched.loss
         if self.name == "evidence":
             require_dense(objective.n_params)
-            options["min_decay"] = decay_of_noise(objective, objective.total_weight, options["tol"])
+            options["min_decay"] = _decay_of_noise(
+                objective, objective.total_weight, options["tol"]
+            )
         elif self.name in ("sgd", "adam"):
             options |= {"random_state": fold.seed, "state": earlier and earlier.state}
         else:
             options["loss_curve"] = earlier.loss_curve if earlier else ()
             if fold.watched is None:
                 n_rows = max(objective.n_samples, objective.total_weight)
-                options["min_decay"] = decay_of_noise(objective, n_rows, options["tol"])
+                options["min_decay"] = _decay_of_noise(objective, n_rows, options["tol"])
         return self.minimize(objective, fold.theta0, **options)
 
 
-def of_caller(solver: Callable, objective: MLPObjective, theta0: NDArray) -> OptimizeResult:
+def _of_caller(solver: Callable, objective: MLPObjective, theta0: NDArray) -> OptimizeResult:
     """Run a solver of the caller's own; of its result only x is required."""
     result = solver(objective, theta0.copy())
     if not hasattr(result, "x"):
@@ -171,11 +173,11 @@ def of_caller(solver: Callable, objective: MLPObjective, theta0: NDArray) -> Opt
     )
 
 
-def decay_of_noise(objective: MLPObjective, n_rows: float, tol: float) -> float:
+def _decay_of_noise(objective: MLPObjective, n_rows: float, tol: float) -> float:
     """The decay of ln(loss) an iteration below which a solver is taken to fit noise."""
     if tol < DEFAULT_TOL:
         return 0.0
-    decay = 2 * LOG_LIKELIHOOD_PER_ITERATION / (n_rows * objective.layout.sizes[-1])
+    decay = 2 * _LOG_LIKELIHOOD_PER_ITERATION / (n_rows * objective.layout.sizes[-1])
     return min(decay, sys.float_info.max)  # the weights of the rows may be tiny
 
 
@@ -189,9 +191,9 @@ def fit_one(fold: Fold, solver: Solver, report: Callback | None = None, *, label
     lines, is one of several: Ctrl-C is then raised, as it is in a run of one epoch.
     """
     earlier = solver.continued(fold)
-    callbacks = [partial(print_iteration, label)] if solver.verbose else []
+    callbacks = [partial(_print_iteration, label)] if solver.verbose else []
     callbacks += [report] if report is not None else []
-    callback = each(callbacks, (earlier and earlier.n_iter) or 0) if callbacks else None
+    callback = _each(callbacks, (earlier and earlier.n_iter) or 0) if callbacks else None
     result = solver.run(fold, earlier, callback)
     interrupted = result.status == INTERRUPTED
     if interrupted and (solver.one_epoch or label or not np.isfinite(result.fun)):
@@ -201,10 +203,10 @@ def fit_one(fold: Fold, solver: Solver, report: Callback | None = None, *, label
             "The loss is not finite even where the fit starts: "
             f"{fold.objective.explain_overflow(fold.theta0)}"
         )
-    return kept(fold, solver, result, earlier)
+    return _kept(fold, solver, result, earlier)
 
 
-def kept(fold: Fold, solver: Solver, result: OptimizeResult, earlier: Fit | None) -> Fit:
+def _kept(fold: Fold, solver: Solver, result: OptimizeResult, earlier: Fit | None) -> Fit:
     """The fit that a result is, with the counts and curves of the one that it continued."""
     objective, by_evidence = fold.objective, solver.name == "evidence"
     before = earlier or Fit(result.x, math.nan, 0, None, 0, "", [])
@@ -212,7 +214,7 @@ def kept(fold: Fold, solver: Solver, result: OptimizeResult, earlier: Fit | None
     if fold.watched is not None:
         baseline, new = fold.watched.loss_of_mean(), result.validation_loss_curve
         curve = [*(before.validation_loss_curve or []), *new]
-        scores = [*(before.validation_scores or []), *(r_squared(loss, baseline) for loss in new)]
+        scores = [*(before.validation_scores or []), *(_r_squared(loss, baseline) for loss in new)]
     posterior = result.evidence if by_evidence else None
     if not by_evidence and not solver.one_epoch and affordable(objective):
         posterior = laplace(objective, result.x, objective.alpha)
@@ -230,11 +232,11 @@ def kept(fold: Fold, solver: Solver, result: OptimizeResult, earlier: Fit | None
         state=None if state is None else {"solver": solver.name, **state},
         alpha=result.alpha if by_evidence else None,
         posterior=posterior,
-        warning=warning_of(result, solver),
+        warning=_warning_of(result, solver),
     )
 
 
-def warning_of(result: OptimizeResult, solver: Solver) -> str | None:
+def _warning_of(result: OptimizeResult, solver: Solver) -> str | None:
     """A message to the user about a run that did not end as it should."""
     as_asked = result.status == CALLBACK or (solver.one_epoch and result.status == LIMIT)
     if result.success or as_asked:
@@ -260,7 +262,7 @@ def fit_side_by_side(
     return fits
 
 
-def each(callbacks: list[Callback], n_before: int) -> Callback:
+def _each(callbacks: list[Callback], n_before: int) -> Callback:
     """One callback for several, which counts iterations from ``n_before``."""
 
     def each_iteration(iteration: OptimizeResult) -> None:
@@ -271,7 +273,7 @@ def each(callbacks: list[Callback], n_before: int) -> Callback:
     return each_iteration
 
 
-def print_iteration(label: str, iteration: OptimizeResult) -> None:
+def _print_iteration(label: str, iteration: OptimizeResult) -> None:
     """Print a line on one iteration."""
     line = f"{label}Iteration {iteration.nit}, loss = {iteration.fun:.8g}"
     if "log_evidence" in iteration:
@@ -283,6 +285,6 @@ def print_iteration(label: str, iteration: OptimizeResult) -> None:
     print(line)
 
 
-def r_squared(loss: float, baseline: float) -> float:
+def _r_squared(loss: float, baseline: float) -> float:
     """1 − loss/baseline; where the baseline is already exact, 1 for an exact loss, else 0."""
     return 1 - loss / baseline if baseline > 0 else float(loss == 0)

@@ -18,9 +18,9 @@ __all__ = ["MISSING", "Fold", "Setup", "folds", "objective_of"]
 
 # Under alpha="evidence" hidden units start with inputs of this standard deviation: with much
 # smaller ones the network is linear, and the strong penalty of a linear fit then keeps it so.
-EVIDENCE_SPREAD = 1.0
+_EVIDENCE_SPREAD = 1.0
 
-LARGEST_SEED = np.iinfo(np.int32).max
+_LARGEST_SEED = np.iinfo(np.int32).max
 
 MISSING = object()  # the value of an attribute that an estimator does not have
 
@@ -40,13 +40,13 @@ class Setup(NamedTuple):
     @classmethod
     def of(cls, estimator) -> Self:
         """That of a fitted estimator."""
-        return cls(*(getattr(estimator, name, None) for name in STORED))
+        return cls(*(getattr(estimator, name, None) for name in _STORED))
 
     def attributes(self) -> dict[str, Any]:
         """The attributes of an estimator that it is stored in."""
         sizes = self.sizes
         counts = {"n_features_in_": sizes[0], "n_outputs_": sizes[-1], "n_layers_": len(sizes)}
-        stored = dict(zip(STORED, self, strict=True))
+        stored = dict(zip(_STORED, self, strict=True))
         if self.feature_names is None:
             stored["feature_names_in_"] = MISSING
         return counts | stored
@@ -64,7 +64,7 @@ class Setup(NamedTuple):
         return Expected(self.sizes[-1], self.dtype)
 
 
-STORED = (  # the attributes of the fields of `Setup`
+_STORED = (  # the attributes of the fields of `Setup`
     "_sizes", "out_activation_", "_dtype", "_single_output", "_seed", "x_scaler_", "y_scaler_",
     "feature_names_in_",
 )  # fmt: skip
@@ -112,7 +112,7 @@ def folds(
         those of the rows to train on; of all rows, where members hold out rows of their own.
     """
     if earlier is None:
-        setup, theta0 = new_setup(parameters, data)
+        setup, theta0 = _new_setup(parameters, data)
     else:
         setup, theta0 = earlier[0]._replace(single_output=data.single_output), earlier[1].theta
         check_unchanged(
@@ -126,7 +126,7 @@ def folds(
     if holds_out and parameters.n_members == 1:
         holds_out, (data, watched) = False, data.split(fraction, setup.seed)
     if earlier is None:
-        setup, theta0 = with_units(setup, parameters, data, theta0)
+        setup, theta0 = _with_units(setup, parameters, data, theta0)
     alpha = 0.0 if by_evidence(parameters) else parameters.alpha
 
     def objectives(train: Data, held_out: Data | None) -> tuple:
@@ -140,9 +140,9 @@ def folds(
     def fold_of(j: int) -> Fold:
         seed, start = setup.seed, theta0
         if j > 0:
-            seeds = np.random.RandomState(seed).randint(LARGEST_SEED, size=parameters.n_members)
+            seeds = np.random.RandomState(seed).randint(_LARGEST_SEED, size=parameters.n_members)
             seed = int(seeds[j])
-            start = drawn(setup, parameters, seed)
+            start = _drawn(setup, parameters, seed)
             start[theta0 == 0] = 0  # the weights of what is constant
         own = shared or objectives(*data.split(fraction, seed))
         return Fold(*own, start, seed, earlier and earlier[1])
@@ -150,7 +150,7 @@ def folds(
     return setup, fold_of
 
 
-def new_setup(parameters, data: Data) -> tuple[Setup, NDArray]:
+def _new_setup(parameters, data: Data) -> tuple[Setup, NDArray]:
     """The architecture that the parameters ask for, without units, and θ_0."""
     hidden = hidden_sizes(parameters.hidden_layer_sizes)
     setup = Setup(
@@ -161,17 +161,17 @@ def new_setup(parameters, data: Data) -> tuple[Setup, NDArray]:
         feature_names=data.feature_names,
     )
     random_state = check_random_state(parameters.random_state)
-    theta0 = drawn(setup, parameters, random_state)
-    return setup._replace(seed=int(random_state.randint(LARGEST_SEED))), theta0
+    theta0 = _drawn(setup, parameters, random_state)
+    return setup._replace(seed=int(random_state.randint(_LARGEST_SEED))), theta0
 
 
-def drawn(setup: Setup, parameters, random_state) -> NDArray:
+def _drawn(setup: Setup, parameters, random_state) -> NDArray:
     """A random θ_0."""
-    spread = EVIDENCE_SPREAD if by_evidence(parameters) else None
+    spread = _EVIDENCE_SPREAD if by_evidence(parameters) else None
     return setup.layout.initial_theta(random_state, setup.dtype, spread)
 
 
-def with_units(setup: Setup, parameters, data: Data, theta0: NDArray) -> tuple[Setup, NDArray]:
+def _with_units(setup: Setup, parameters, data: Data, theta0: NDArray) -> tuple[Setup, NDArray]:
     """The setup with scalers fitted to the data, and θ_0 without weights of what is constant."""
     if parameters.standardize:
         units = StandardUnits.fitted(data, setup.output_activation)

@@ -268,13 +268,20 @@ class MLPObjective:
     def hessian(self, theta: ArrayLike, rows=None) -> NDArray:
         """The Hessian of L at θ, dense: P products like `hessp`, with one forward pass for all.
 
-        ``theta``, ``rows`` and errors are those of `__call__`; a ValueError also tells that the
-        matrix does not fit the memory of this machine.
+        Parameters
+        ----------
+        theta, rows
+            As in `__call__`.
 
         Returns
         -------
         ndarray of shape (n_params, n_params)
             Symmetric.
+
+        Raises
+        ------
+        ValueError, IndexError
+            As in `__call__`; also where the matrix does not fit the memory of this machine.
         """
         theta, rows, n_rows = self._checked(theta, rows)
         self._check_square("The Hessian", "Use hessp, which needs no matrix.")
@@ -289,13 +296,21 @@ class MLPObjective:
     def residuals(self, theta: ArrayLike, rows=None) -> NDArray:
         """The vector r whose ½ ‖r‖² is L(θ), for `scipy.optimize.least_squares`.
 
-        ``theta``, ``rows`` and errors are those of `__call__`.
+        Parameters
+        ----------
+        theta, rows
+            As in `__call__`.
 
         Returns
         -------
         ndarray of shape (n_B · n_outputs,), and with α > 0 as many more as there are weights
             √(n w/(n_B W)) (f_K − y) row by row, which is √(w/W) (f_K − y) on all rows; then
             √(α/W) A_i, in the order of θ.
+
+        Raises
+        ------
+        ValueError, IndexError
+            As in `__call__`.
 
         Examples
         --------
@@ -322,12 +337,19 @@ class MLPObjective:
     def jacobian(self, theta: ArrayLike, rows=None) -> NDArray:
         """J = ∂r/∂θ, the Jacobian of `residuals`, so that Jᵀ r is the gradient of L.
 
-        ``theta``, ``rows`` and errors are those of `__call__`; a ValueError also tells that the
-        matrix does not fit the memory of this machine.
+        Parameters
+        ----------
+        theta, rows
+            As in `__call__`.
 
         Returns
         -------
         ndarray of shape (len(residuals), n_params), in Fortran order
+
+        Raises
+        ------
+        ValueError, IndexError
+            As in `__call__`; also where the matrix does not fit the memory of this machine.
         """
         theta, rows, n_rows = self._checked(theta, rows)
         P, d_K, penalised = self.n_params, self.layout.sizes[-1], self._penalised()
@@ -349,13 +371,22 @@ class MLPObjective:
         """JᵀJ, the Gauss–Newton matrix, summed block by block: J is not formed.
 
         It is the Hessian of L without the second derivatives of the network, positive
-        semidefinite, and near a good fit close to the Hessian. ``theta``, ``rows`` and errors are
-        those of `hessian`.
+        semidefinite, and near a good fit close to the Hessian.
+
+        Parameters
+        ----------
+        theta, rows
+            As in `__call__`.
 
         Returns
         -------
         ndarray of shape (n_params, n_params)
             Symmetric.
+
+        Raises
+        ------
+        ValueError, IndexError
+            As in `__call__`; also where the matrix does not fit the memory of this machine.
         """
         return self.normal_equations(theta, rows)[2].astype(self.dtype, copy=False)
 
@@ -363,7 +394,10 @@ class MLPObjective:
     def normal_equations(self, theta: ArrayLike, rows=None) -> tuple[float, NDArray, NDArray]:
         """½ ‖r‖², Jᵀ r and JᵀJ in one pass: the loss, its gradient and `gauss_newton`.
 
-        ``theta``, ``rows`` and errors are those of `hessian`.
+        Parameters
+        ----------
+        theta, rows
+            As in `__call__`.
 
         Returns
         -------
@@ -371,6 +405,11 @@ class MLPObjective:
         gradient : ndarray of shape (n_params,)
         gauss_newton : ndarray of shape (n_params, n_params)
             The arrays are in float64.
+
+        Raises
+        ------
+        ValueError, IndexError
+            As in `__call__`; also where the matrix does not fit the memory of this machine.
         """
         theta, rows, n_rows = self._checked(theta, rows)
         self._check_square("JᵀJ", "Use fewer units, or a solver without matrices, as L-BFGS is.")
@@ -387,11 +426,19 @@ class MLPObjective:
     def input_gradient(self, theta: ArrayLike, X) -> NDArray:
         """∂f_K/∂x for each row of X, in the units of X and of the targets of this objective.
 
-        ``theta`` and ``X`` are those of `predict`.
+        Parameters
+        ----------
+        theta : array-like of shape (n_params,)
+        X : {array-like, CSR matrix} of shape (m, n_features)
 
         Returns
         -------
         ndarray of shape (m, n_features) or (m, n_outputs, n_features), as y was given
+
+        Raises
+        ------
+        ValueError
+            If θ or X is invalid, or the result does not fit the memory of this machine.
         """
         g = self._network(theta).input_gradient(self._checked_X(X))
         return g[:, 0] if self._single_output else g

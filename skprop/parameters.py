@@ -12,38 +12,38 @@ __all__ = [
 ]  # fmt: skip
 
 
-def interval(kind: type, low: float, high: float | None = None, closed: str = "left") -> list:
+def _interval(kind: type, low: float, high: float | None = None, closed: str = "left") -> list:
     return [Interval(kind, low, high, closed=closed)]
 
 
-AT_LEAST_0, ABOVE_0 = interval(Real, 0), interval(Real, 0, closed="neither")
-AT_LEAST_1, BELOW_1, BOOLEAN = interval(Integral, 1), interval(Real, 0, 1), ["boolean"]
+_AT_LEAST_0, _ABOVE_0 = _interval(Real, 0), _interval(Real, 0, closed="neither")
+_AT_LEAST_1, _BELOW_1, _BOOLEAN = _interval(Integral, 1), _interval(Real, 0, 1), ["boolean"]
 CONSTRAINTS: dict[str, list] = {
-    "hidden_layer_sizes": ["array-like", *AT_LEAST_1],
+    "hidden_layer_sizes": ["array-like", *_AT_LEAST_1],
     "output_activation": [StrOptions({"identity", "sigmoid"})],
     "solver": [StrOptions({"lbfgs", "lm", "sgd", "adam"}), callable],
-    "alpha": [*AT_LEAST_0, StrOptions({"evidence"}), "array-like"],
-    "batch_size": [StrOptions({"auto"}), *AT_LEAST_1],
+    "alpha": [*_AT_LEAST_0, StrOptions({"evidence"}), "array-like"],
+    "batch_size": [StrOptions({"auto"}), *_AT_LEAST_1],
     "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-    "learning_rate_init": ABOVE_0,
-    "power_t": AT_LEAST_0,
-    "max_iter": AT_LEAST_1,
-    "shuffle": BOOLEAN,
+    "learning_rate_init": _ABOVE_0,
+    "power_t": _AT_LEAST_0,
+    "max_iter": _AT_LEAST_1,
+    "shuffle": _BOOLEAN,
     "random_state": ["random_state"],
-    "tol": AT_LEAST_0,
+    "tol": _AT_LEAST_0,
     "verbose": ["verbose"],
-    "warm_start": BOOLEAN,
-    "momentum": interval(Real, 0, 1, closed="both"),
-    "nesterovs_momentum": BOOLEAN,
-    "early_stopping": BOOLEAN,
-    "validation_fraction": BELOW_1,
-    "beta_1": BELOW_1,
-    "beta_2": BELOW_1,
-    "epsilon": ABOVE_0,
-    "n_iter_no_change": AT_LEAST_1,
-    "max_fun": AT_LEAST_1,
-    "n_members": AT_LEAST_1,
-    "standardize": BOOLEAN,
+    "warm_start": _BOOLEAN,
+    "momentum": _interval(Real, 0, 1, closed="both"),
+    "nesterovs_momentum": _BOOLEAN,
+    "early_stopping": _BOOLEAN,
+    "validation_fraction": _BELOW_1,
+    "beta_1": _BELOW_1,
+    "beta_2": _BELOW_1,
+    "epsilon": _ABOVE_0,
+    "n_iter_no_change": _AT_LEAST_1,
+    "max_fun": _AT_LEAST_1,
+    "n_members": _AT_LEAST_1,
+    "standardize": _BOOLEAN,
 }
 
 

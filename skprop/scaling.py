@@ -124,7 +124,7 @@ def fit_scaler(rows: Rows, weights: NDArray | None) -> StandardScaler:
     scaler = StandardScaler(with_mean=not rows.sparse)
     if not rows.shape[1]:
         return scaler
-    low, high = extremes(rows)
+    low, high = _extremes(rows)
     exponent = np.minimum(np.frexp(np.maximum(-low, high))[1], 1023)
     if weights is not None:
         weights = np.ldexp(weights, -np.frexp(weights.max())[1])
@@ -153,7 +153,7 @@ def fit_range_scaler(rows: Rows) -> StandardScaler:
     It maps y to ½ + (y − c)/s with c the middle of the range and s = range/0.8. Where the
     range is a point, s is a power of two for which ½ is mapped back to that very point.
     """
-    low, high = extremes(rows)
+    low, high = _extremes(rows)
     centre = np.where(low == high, low, low / 2 + high / 2)
     with np.errstate(over="ignore"):
         scale = np.minimum((high - low) / 0.8, np.finfo(float).max)
@@ -170,7 +170,7 @@ def fit_range_scaler(rows: Rows) -> StandardScaler:
     return scaler
 
 
-def extremes(rows: Rows) -> tuple[NDArray, NDArray]:
+def _extremes(rows: Rows) -> tuple[NDArray, NDArray]:
     """The least and the greatest value of each column."""
     pairs = [
         min_max_axis(x, axis=0) if rows.sparse else (x.min(axis=0), x.max(axis=0))

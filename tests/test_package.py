@@ -120,6 +120,8 @@ def test_a_module_says_what_it_is_for_and_what_it_offers(path):
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "__all__"
     ]
     assert len(offered) == 1, "no __all__"
+    defined = {node.name for node in tree.body if hasattr(node, "name")}
+    assert {name for name in defined if not name.startswith("_")} <= set(offered[0])
     assert not [name for name in offered[0] if name.startswith("_")]
 
 
