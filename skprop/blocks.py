@@ -18,8 +18,8 @@ from numpy.typing import DTypeLike, NDArray
 from .threads import MAX_THREADS, run
 
 __all__ = [
-    "MAX_PARTS", "MAX_ROWS", "MIN_ROWS", "PART_WORK", "Block", "RowBlocks", "RowIndex",
-    "block_rows", "split",
+    "LEAST_ROWS", "MAX_PARTS", "MAX_ROWS", "MIN_ROWS", "PART_WORK", "Block", "RowBlocks",
+    "RowIndex", "block_rows", "split",
 ]  # fmt: skip
 
 # Of the widest buffer of a block, which is to stay in the (per core) cache.
@@ -28,6 +28,8 @@ MIN_ROWS, MAX_ROWS = 256, 8192
 MAX_PARTS = MAX_THREADS  # each needs a gradient of its own
 # In multiplications of float64: two parts of 0.15 ms are the least that gains from two threads.
 PART_WORK = 1_000_000
+# Of a part with a gradient of its own, which costs P numbers to clear and to add.
+LEAST_ROWS = 256
 
 RowIndex = slice | NDArray[np.intp]
 
@@ -63,11 +65,12 @@ class RowBlocks:
 
     Neighbouring blocks are grouped into ``parts``, at most MAX_PARTS lists of blocks, whatever the
     number of threads; ``work``, the number of multiplications that all rows take together, decides
-    whether more than one part pays.
+    whether more than one part pays. Each has ``least`` rows or more.
     """
 
-    def __init__(self, rows: RowIndex, n_rows: int, size: int, work: int):
-        n_parts = min(1 << (work // PART_WORK | 1).bit_length() - 1, MAX_PARTS, n_rows)
+    def __init__(self, rows: RowIndex, n_rows: int, size: int, work: int, least: int = 1):
+        paying = min(work // PART_WORK, n_rows // least) | 1
+        n_parts = min(1 << paying.bit_length() - 1, MAX_PARTS)  # a power of 2: fair to 2 threads
         if n_parts == 1 and n_rows <= size:
             self.parts = [[Block(rows, slice(0, n_rows), n_rows)]]
             return

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backprop import forward
-from .blocks import MAX_PARTS, Block, RowBlocks, RowIndex, split
+from .blocks import LEAST_ROWS, MAX_PARTS, Block, RowBlocks, RowIndex, split
 from .jacobian import add_tile, jacobian_rows, output_jacobian, tiles
 from .rows import take
 from .sigmoid import tanh
@@ -37,7 +37,7 @@ def hessian_product(
         error.tangent_workspaces.give_back(workspace)
         return (product,)
 
-    blocks = RowBlocks(rows, n_rows, error.block_rows, 2 * n_rows * error.work)
+    blocks = RowBlocks(rows, n_rows, error.block_rows, 2 * n_rows * error.work, LEAST_ROWS)
     return error.pulled_back(*blocks.sum(part_sums))
 
 

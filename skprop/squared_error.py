@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .backprop import backward, backward_outer, forward
-from .blocks import Block, RowBlocks, RowIndex, block_rows, split
+from .blocks import LEAST_ROWS, Block, RowBlocks, RowIndex, block_rows, split
 from .layout import Layout
 from .rows import Rows, take
 from .sigmoid import tanh, tanh_slope
@@ -44,7 +44,7 @@ class SquaredError:
     ) -> tuple[float, NDArray | None]:
         """The sum over some rows and, if asked for, half its gradient, in float64."""
         B = self.tanh_form(theta)
-        blocks = RowBlocks(rows, n_rows, self.block_rows, n_rows * self.work)
+        blocks = RowBlocks(rows, n_rows, self.block_rows, n_rows * self.work, LEAST_ROWS)
         loss, *gradient = blocks.sum(partial(self._part_sums, B, with_gradient))
         return loss, self.pulled_back(*gradient) if with_gradient else None
 

@@ -9,7 +9,16 @@ from conftest import blas_threads
 from threadpoolctl import threadpool_limits
 
 from skprop import MLPObjective, threads
-from skprop.blocks import MAX_PARTS, MAX_ROWS, MIN_ROWS, PART_WORK, RowBlocks, block_rows, split
+from skprop.blocks import (
+    LEAST_ROWS,
+    MAX_PARTS,
+    MAX_ROWS,
+    MIN_ROWS,
+    PART_WORK,
+    RowBlocks,
+    block_rows,
+    split,
+)
 from skprop.layout import Layout
 from skprop.threads import SingleThreadedBLAS, run, single_threaded_blas, small_rows
 
@@ -48,8 +57,17 @@ def test_parts_are_runs_of_neighbours_as_many_as_pay(n_rows, size, share, expect
     assert all(parts)
     assert len(parts) <= max(1, min(share, MAX_PARTS, n_rows))
     if size == 1:
-        assert len(parts) == min(expected, n_rows)
+        assert len(parts) == min(expected, 1 << n_rows.bit_length() - 1)
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_a_part_with_a_gradient_of_its_own_has_enough_rows():
+    def n_parts(n_rows):
+        return len(RowBlocks(slice(0, n_rows), n_rows, 64, 100 * PART_WORK, LEAST_ROWS).parts)
+
+    assert [n_parts(int(k * LEAST_ROWS)) for k in (0.5, 1, 1.9, 2, 3.9, 4, 100)] == [
+        1, 1, 1, 2, 2, 4, MAX_PARTS,
+    ]  # fmt: skip
 
 
 def test_sums_are_added_part_by_part_in_order():
