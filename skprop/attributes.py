@@ -16,7 +16,7 @@ __all__ = ["FittedAttributes", "attributes", "posterior_attributes"]
 
 
 class FittedAttributes:
-    """What an estimator does with its attributes as a whole."""
+    """Setting, restoring and pickling the attributes of an estimator as a whole."""
 
     def _set(self, values: dict[str, Any]) -> None:
         """Set attributes, and remove those that are `MISSING`."""
@@ -54,7 +54,7 @@ class FittedAttributes:
 
 
 def _version() -> str:
-    """That of this package, which imports this module before it is known."""
+    """The version of this package, which is known only after this module was imported."""
     from . import __version__
 
     return __version__
@@ -63,9 +63,9 @@ def _version() -> str:
 def attributes(fits: Sequence[Fit], setup: Setup | None = None) -> dict[str, Any]:
     """The fitted attributes of an estimator, `MISSING` for those that these fits do not have.
 
-    Of one fit they are what it found. Of several, what describes a network gets the members as its
-    first axis; losses are averaged, and a curve counts with its last value once it has ended;
-    ``n_iter_`` is the greatest, evaluations and rows are summed. Without fits all are missing.
+    With several fits, arrays and numbers that describe a network get the members as first axis;
+    losses are averaged, and a curve counts with its last value once it has ended; ``n_iter_`` is
+    the greatest, evaluations and rows are summed. Without fits all attributes are missing.
     """
 
     def joined(join: Callable, values: list) -> Any:
@@ -99,7 +99,7 @@ def attributes(fits: Sequence[Fit], setup: Setup | None = None) -> dict[str, Any
 def posterior_attributes(
     posteriors: Sequence[Evidence | None], setup: Setup | None
 ) -> dict[str, Any]:
-    """Those of `attributes` that describe the posterior, missing unless every network has one."""
+    """The fitted attributes of the posteriors, `MISSING` unless every network has one."""
     names = (
         "_factor", "_noise", "effective_n_parameters_", "log_evidence_", "noise_variance_",
     )  # fmt: skip
@@ -115,14 +115,14 @@ def posterior_attributes(
 
 
 def _best_loss(fit: Fit) -> float | None:
-    """The least training loss of an iteration; None with early stopping."""
+    """The least training loss of a fit's iterations; None with early stopping."""
     if fit.validation_loss_curve is not None:
         return None
     return min(fit.loss_curve, default=fit.loss)
 
 
 def _best_score(fit: Fit) -> float | None:
-    """The greatest validation score."""
+    """The greatest validation score of a fit; None without early stopping."""
     return max(fit.validation_scores or [], default=None)
 
 

@@ -48,10 +48,10 @@ class Committee(NamedTuple):
             return _mean_of(outputs), np.sqrt(np.mean(variances, axis=0) + spread)
 
     def input_gradient(self, rows: Rows) -> NDArray:
-        """The derivatives of the mean by the raw features, of shape (rows, d_K, d_0)."""
+        """The derivatives of the mean output by the raw features, of shape (rows, d_K, d_0)."""
         return _mean_of([network.input_gradient(rows) for network in self.networks])
 
 
 def _mean_of(values: list[NDArray]) -> NDArray:
-    """Their mean, without a copy of a single one."""
+    """The mean of arrays; a single one is returned as it is."""
     return values[0] if len(values) == 1 else np.mean(values, axis=0)

@@ -17,7 +17,7 @@ __all__ = ["Data", "Expected", "checked_features", "held_out_data", "training_da
 
 
 class Expected(NamedTuple):
-    """What an earlier fit fixed."""
+    """The number of outputs and the precision that an earlier fit fixed."""
 
     n_outputs: int
     dtype: str
@@ -45,13 +45,13 @@ class Data(NamedTuple):
     feature_names: NDArray | None
 
     def take(self, index: NDArray) -> Self:
-        """Some of the rows."""
+        """Select rows by number."""
         weight = None if self.weight is None else self.weight[index]
         return self._replace(rows=self.rows.take(index), y=self.y[index], weight=weight)
 
     @property
     def expected(self) -> Expected:
-        """What a fit to these rows fixes."""
+        """The number of outputs and the precision that a fit to these rows fixes."""
         return Expected(self.y.shape[1], self.rows.dtype.name)
 
     def split(self, fraction: float, seed: int) -> tuple[Self, Self]:
@@ -66,7 +66,7 @@ class Data(NamedTuple):
 
 
 class _Names(NamedTuple):
-    """What messages call the arrays."""
+    """The names of the arrays in messages."""
 
     X: str
     y: str
@@ -118,7 +118,7 @@ def held_out_data(estimator, data: Data, X, y, sample_weight, expected: Expected
 
 
 def _blank(estimator):
-    """An object of the same class, whose name messages bear, to take note of features."""
+    """An estimator of the same class without attributes, on which scikit-learn notes features."""
     return object.__new__(type(estimator))
 
 
@@ -137,7 +137,7 @@ def _checked_type(y, names: _Names):
 
 
 def _data_of(X, y, sample_weight, feature_names, expected: Expected | None, names: _Names) -> Data:
-    """Rows with numeric targets as expected, without those of zero weight."""
+    """Check targets and weights, and leave out rows of zero weight."""
     if y.dtype.kind not in "biuf":
         try:
             y = y.astype(np.float64) if y.dtype.kind == "O" else None
@@ -161,7 +161,7 @@ def _data_of(X, y, sample_weight, feature_names, expected: Expected | None, name
 
 
 def checked_features(estimator, X):
-    """X of a prediction: an array or a CSR matrix with the features of the fit."""
+    """Validate the X of a prediction: a finite array or CSR matrix with the features of the fit."""
     # For a single row `validate_data` takes longer than all the rest of `predict`.
     if (
         type(X) is np.ndarray

@@ -108,7 +108,7 @@ class Solver(NamedTuple):
 
     @classmethod
     def of(cls, parameters, one_epoch: bool = False) -> Self:
-        """The one that an estimator's parameters ask for."""
+        """The solver that an estimator's parameters select."""
         if callable(parameters.solver):
             return cls("callable", partial(_of_caller, parameters.solver), {})
         name = "evidence" if by_evidence(parameters) else parameters.solver
@@ -119,7 +119,7 @@ class Solver(NamedTuple):
         return cls(name, minimize, options, one_epoch, bool(parameters.verbose))
 
     def continued(self, fold: Fold) -> Fit | None:
-        """The earlier fit, if this run goes on counting from there."""
+        """The earlier fit of a fold, if a run of this solver continues its counts and curves."""
         earlier = fold.earlier
         if earlier is None or self.name in ("callable", "evidence"):
             return None
@@ -207,7 +207,7 @@ def fit_one(fold: Fold, solver: Solver, report: Callback | None = None, *, label
 
 
 def _kept(fold: Fold, solver: Solver, result: OptimizeResult, earlier: Fit | None) -> Fit:
-    """The fit that a result is, with the counts and curves of the one that it continued."""
+    """Make a `Fit` of a solver's result; its counts and curves follow those of an earlier fit."""
     objective, by_evidence = fold.objective, solver.name == "evidence"
     before = earlier or Fit(result.x, math.nan, 0, None, 0, "", [])
     curve = scores = None
@@ -237,7 +237,7 @@ def _kept(fold: Fold, solver: Solver, result: OptimizeResult, earlier: Fit | Non
 
 
 def _warning_of(result: OptimizeResult, solver: Solver) -> str | None:
-    """A message to the user about a run that did not end as it should."""
+    """A message to the user, unless a run converged or was ended on purpose."""
     as_asked = result.status == CALLBACK or (solver.one_epoch and result.status == LIMIT)
     if result.success or as_asked:
         return None
@@ -263,7 +263,7 @@ def fit_side_by_side(
 
 
 def _each(callbacks: list[Callback], n_before: int) -> Callback:
-    """One callback for several, which counts iterations from ``n_before``."""
+    """Make one callback of several, and count iterations from ``n_before``."""
 
     def each_iteration(iteration: OptimizeResult) -> None:
         iteration.nit += n_before

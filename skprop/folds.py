@@ -39,11 +39,11 @@ class Setup(NamedTuple):
 
     @classmethod
     def of(cls, estimator) -> Self:
-        """That of a fitted estimator."""
+        """The setup that a fitted estimator stores."""
         return cls(*(getattr(estimator, name, None) for name in _STORED))
 
     def attributes(self) -> dict[str, Any]:
-        """The attributes of an estimator that it is stored in."""
+        """The attributes in which an estimator stores this setup."""
         sizes = self.sizes
         counts = {"n_features_in_": sizes[0], "n_outputs_": sizes[-1], "n_layers_": len(sizes)}
         stored = dict(zip(_STORED, self, strict=True))
@@ -85,7 +85,7 @@ class Fold(NamedTuple):
 
 
 def objective_of(data: Data, setup: Setup, alpha) -> MLPObjective:
-    """The loss of these rows, in standard units."""
+    """The objective of some rows, in the standard units of a setup."""
     return MLPObjective(
         setup.units.rows(data.rows.X, data.rows.index).in_memory(),
         setup.units.targets(data.y),
@@ -166,7 +166,7 @@ def _new_setup(parameters, data: Data) -> tuple[Setup, NDArray]:
 
 
 def _drawn(setup: Setup, parameters, random_state) -> NDArray:
-    """A random θ_0."""
+    """Draw θ_0 for a network of this setup."""
     spread = _EVIDENCE_SPREAD if by_evidence(parameters) else None
     return setup.layout.initial_theta(random_state, setup.dtype, spread)
 

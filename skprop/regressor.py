@@ -100,14 +100,14 @@ class MLPSigmoidRegressor(
     epsilon : float, default=1e-8
         ε of "adam".
     n_iter_no_change : int, default=25
-        Over so many iterations or epochs a lack of progress is judged.
+        Number of iterations or epochs over which progress is judged.
     max_fun : int, default=15000
         The most evaluations of "lbfgs" and "lm".
     n_members : int, default=1
         Networks fitted from independent starts, side by side; their predictions are averaged.
     standardize : bool, default=True
         Whether to standardise X and y inside, with the sample weights. A later `fit` does it
-        anew, ``warm_start`` and `partial_fit` keep what the first call found.
+        anew, ``warm_start`` and `partial_fit` keep the units of the first call.
 
     Attributes
     ----------
@@ -136,7 +136,7 @@ class MLPSigmoidRegressor(
         "lbfgs" and "lm" do while the problem is the same to the last bit. None if a callable solver
         does not tell.
     n_fev_ : int
-        Evaluations of the loss and gradient in the last call. None likewise.
+        Evaluations of the loss and gradient in the last call; None if the solver does not tell.
     t_ : int
         Rows visited, ``n_iter_`` times the number of rows of each call.
     message_ : str
@@ -292,8 +292,8 @@ class MLPSigmoidRegressor(
         Raises
         ------
         ValueError
-            For data, weights or parameters that make no sense. Whatever is raised, the
-            estimator is left as it was before the call.
+            If data, weights or parameters are invalid or do not go together. Whatever is raised,
+            the estimator is left as it was before the call.
 
         Warns
         -----
@@ -585,7 +585,7 @@ class MLPSigmoidRegressor(
         return units.raw_gradient(committee.input_gradient(rows))
 
     def _fitted(self) -> tuple[Committee, StandardUnits]:
-        """The fitted networks, in standard units, and these units."""
+        """The committee of the fitted networks, and the units in which it works."""
         if not hasattr(self, "theta_"):
             check_is_fitted(self, "theta_")  # raises; it takes as long as the product of a row
         setup = Setup.of(self)
@@ -613,13 +613,13 @@ class MLPSigmoidRegressor(
         check_together(self)
 
     def _earlier(self) -> tuple[Setup, Fit] | None:
-        """The fit to continue."""
+        """The setup and the fit that a warm start or `partial_fit` continues."""
         return (Setup.of(self), Fit.of(self)) if hasattr(self, "theta_") else None
 
     def _folds(
         self, earlier, X, y, sample_weight, held_out=(None, None, None)
     ) -> tuple[Setup, Callable[[int], Fold]]:
-        """The setup of a fit, and what each member learns; the estimator stays as it is."""
+        """Validate data, and make the setup and the folds of a fit; the estimator stays as it is."""
         expected = None if earlier is None else earlier[0].expected
         data, watched = training_data(self, X, y, sample_weight, expected), None
         if held_out[0] is not None:
@@ -627,7 +627,7 @@ class MLPSigmoidRegressor(
         return folds(self, data, watched, earlier)
 
     def _adopt(self, fits: Sequence[Fit]) -> None:
-        """Become the estimator of these fits, and say what the user should know of them."""
+        """Warn of what went wrong in the fits, and write their attributes."""
         for message in sorted({fit.warning for fit in fits if fit.warning}):
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
         self._set(attributes(fits, Setup.of(self)))

@@ -55,33 +55,34 @@ class StandardUnits(NamedTuple):
         return np.ones(1) if self.y is None else self.y.scale_
 
     def rows(self, X, index: NDArray | None = None) -> Rows:
-        """Raw rows, to be read in standard units."""
+        """Bind raw rows, so that they are read in standard units."""
         return Rows(X, index=index, scaler=self.x, dtype=self.dtype)
 
     @ignoring_overflow()
     def targets(self, y: NDArray) -> NDArray:
-        """Raw targets of shape (n, n_outputs) in standard units, in the shape given to `fit`."""
+        """Turn raw targets of shape (n, n_outputs) into standard units, in the shape that `fit` got."""
         y = y - self.mean
         y /= self.scale
         return y[:, 0] if self.single_output else y
 
     @ignoring_overflow()
     def raw(self, f: NDArray) -> NDArray:
-        """Predictions of shape (n, n_outputs); a ValueError where they overflow."""
+        """Turn outputs of shape (n, n_outputs) into raw units; a ValueError if one overflows."""
         return self._finite(f if self.y is None else f * self.y.scale_ + self.y.mean_)
 
     @ignoring_overflow()
     def raw_deviation(self, deviation: NDArray) -> NDArray:
-        """Standard deviations of shape (n, n_outputs)."""
+        """Turn standard deviations of shape (n, n_outputs) into raw units."""
         return self._shaped(deviation * self.scale)
 
     @ignoring_overflow()
     def raw_gradient(self, gradient: NDArray) -> NDArray:
-        """Derivatives by raw features, (n, n_outputs, n_features); refused likewise."""
+        """Turn derivatives by raw features, of shape (n, n_outputs, n_features), into raw units; a
+        ValueError if one overflows."""
         return self._finite(gradient * self.scale[:, None])
 
     def raw_variance(self, variance: float) -> NDArray:
-        """A variance that is one for all outputs in standard units, of shape (n_outputs,)."""
+        """Turn a variance that all outputs share into raw units, one for each output."""
         with np.errstate(over="ignore", under="ignore"):
             return (np.sqrt(variance) * self.scale) ** 2
 
@@ -181,7 +182,7 @@ def _extremes(rows: Rows) -> tuple[NDArray, NDArray]:
 
 
 def _blocks(rows: Rows):
-    """The rows as they are, in float64 and C order, block by block."""
+    """Yield the raw rows block by block, in float64 and C order."""
     for block, _, _ in split(slice(0, rows.shape[0]), MAX_ROWS):
         x = rows.raw(block)
         yield block, x.astype(np.float64) if rows.sparse else np.ascontiguousarray(x, np.float64)
