@@ -619,7 +619,7 @@ class MLPSigmoidRegressor(
     def _folds(
         self, earlier, X, y, sample_weight, held_out=(None, None, None)
     ) -> tuple[Setup, Callable[[int], Fold]]:
-        """Validate data, and make the setup and the folds of a fit; the estimator stays as it is."""
+        """Validate data, and make the setup and the folds of a fit; nothing is stored."""
         expected = None if earlier is None else earlier[0].expected
         data, watched = training_data(self, X, y, sample_weight, expected), None
         if held_out[0] is not None:

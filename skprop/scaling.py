@@ -60,7 +60,7 @@ class StandardUnits(NamedTuple):
 
     @ignoring_overflow()
     def targets(self, y: NDArray) -> NDArray:
-        """Turn raw targets of shape (n, n_outputs) into standard units, in the shape that `fit` got."""
+        """Turn raw targets of shape (n, n_outputs) into standard units, shaped as in `fit`."""
         y = y - self.mean
         y /= self.scale
         return y[:, 0] if self.single_output else y
