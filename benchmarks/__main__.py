@@ -1,8 +1,8 @@
 """skprop beside its peers and beside the floor: ``python -m benchmarks``.
 
-Tables: evaluation, parts, hessp, steps, fit, predict, memory, growth (all by default); accuracy,
-which has to be named, is described in `benchmarks.accuracy`. Contenders run in the same process,
-interleaved, best of many: skprop, scikit-learn's MLPRegressor, and PyTorch and
+Tables: evaluation, parts, hessp, steps, fit, evidence, predict, memory, growth (all by default);
+accuracy, which has to be named, is described in `benchmarks.accuracy`. Contenders run in the same
+process, interleaved, best of many: skprop, scikit-learn's MLPRegressor, and PyTorch and
 JAX (jitted) where installed. The floor is the bare matrix products and one tanh a hidden unit, in
 blocks of 512 rows on one thread, divided by the number of threads.
 """
@@ -49,6 +49,7 @@ FITS = [
     (100_000, 10, (50,)),
     (20_000, 20, (64, 64)),
 ]
+EVIDENCE = [(100, 8, (50,)), (1_000, 8, (50,))]
 DTYPES = {"float64": np.float64, "float32": np.float32}
 
 
@@ -149,6 +150,29 @@ def fit(options):
         yield row("fit", label, seconds, loss={k: f"{v:.5f}" for k, v in losses.items()})
 
 
+def evidence(options):
+    """CPU time of an iteration, by the smaller side and by P × P, and of what LAPACK does in it."""
+    for n, d, hidden in EVIDENCE[: 1 if options.quick else None]:
+        X, y = c.problem(n, d, 1)
+        model = c.fit_evidence(hidden, 10)
+        fit = partial(model.fit, X, y)
+        functions = {"skprop": fit, "P x P": in_square_form(fit)}
+        seconds = best_of(functions, options.seconds, clock=time.process_time)
+        seconds = {name: value / model.n_iter_ for name, value in seconds.items()}
+        with threadpool_limits(1):
+            floor = {"LAPACK": c.evidence_floor(n, model.theta_.size)}
+            seconds |= best_of(floor, options.seconds / 4, clock=time.process_time)
+        yield row("evidence", f"{n} x {d} {hidden}, an iteration, CPU time", seconds)
+
+
+def in_square_form(fit):
+    def in_square():
+        with patch("skprop.objective.is_thin", lambda N, P: False):
+            fit()
+
+    return in_square
+
+
 def predict(options):
     X, y = c.problem(2_000, 10, 1)
     models = {"skprop": c.fit_skprop((100,), 5), "sklearn": c.fit_sklearn((100,), 5)}
@@ -187,7 +211,9 @@ def growth(options):
         yield row("growth", f"{n} x 10 (50,)", seconds)
 
 
-TABLES = {f.__name__: f for f in (evaluation, parts, hessp, steps, fit, predict, memory, growth)}
+TABLES = {
+    f.__name__: f for f in (evaluation, parts, hessp, steps, fit, evidence, predict, memory, growth)
+}
 
 
 def header(options):

@@ -7,6 +7,7 @@ import importlib.util
 import itertools
 
 import numpy as np
+from scipy.linalg import lapack
 from sklearn.neural_network import MLPRegressor
 
 from skprop import MLPObjective, MLPSigmoidRegressor, minimize_adam, minimize_sgd
@@ -222,6 +223,24 @@ def fit_skprop(hidden, n_iter):
     return MLPSigmoidRegressor(
         hidden, alpha=ALPHA, max_iter=n_iter, tol=0.0, random_state=0, standardize=False
     )
+
+
+def fit_evidence(hidden, n_iter):
+    return fit_skprop(hidden, n_iter).set_params(alpha="evidence")
+
+
+def evidence_floor(n, P):
+    """In P × P: JᵀJ, the factors of a step and of a posterior, and the inverse of one."""
+    J = np.random.default_rng(0).standard_normal((P, n))
+    H = (J @ J.T + np.eye(P)).T
+
+    def floor():
+        np.matmul(J, J.T)
+        lapack.dpotrf(H, lower=1)
+        L, _ = lapack.dpotrf(H, lower=1)
+        lapack.dtrtri(L, lower=1)
+
+    return floor
 
 
 def fit_sklearn(hidden, n_iter):

@@ -105,7 +105,8 @@ def posterior_attributes(
     )  # fmt: skip
     if not posteriors or any(posterior is None for posterior in posteriors):
         return dict.fromkeys(names, MISSING)
-    factors, noises, _, n_effective, log_evidences = zip(*posteriors, strict=True)
+    _, noises, _, n_effective, log_evidences = zip(*posteriors, strict=True)
+    factors = [posterior.factor for posterior in posteriors]
     columns = factors, noises, n_effective, log_evidences
     values = [column[0] if len(posteriors) == 1 else np.array(column) for column in columns]
     variances = [setup.units.raw_variance(noise) for noise in noises]

@@ -19,8 +19,9 @@ class Committee(NamedTuple):
     Attributes
     ----------
     networks : sequence of Network
-    factors : sequence of ndarray of shape (P, P)
-        L of each, where the precision of its posterior is L Lᵀ/σ²; none if unknown.
+    factors : sequence of ndarray
+        H of each as `skprop.factors.restored` takes it, where the precision of its posterior is
+        H/σ²; none if unknown.
     noises : sequence of float
         σ² of each.
     """

@@ -20,7 +20,9 @@ from .tangents import TangentWorkspace, linearise, tangent
 from .threads import run
 from .workspace import unit_buffers, without_constant
 
-__all__ = ["hessian", "hessian_product", "jacobian", "normal_equations", "residuals"]
+__all__ = [
+    "hessian", "hessian_product", "jacobian", "linear_model", "normal_equations", "residuals",
+]  # fmt: skip
 
 
 def hessian_product(
@@ -123,15 +125,38 @@ def normal_equations(
         J, r = all_J[: P * d_K * m].reshape(P, d_K, m), all_r[: d_K * m].reshape(d_K, m)
         if m < size and d_K > 1:
             J[...] = 0  # where the entries for other outputs lie depends on m
-        blocks = RowBlocks(rows_, m, m, m * (error.work + P * d_K))
-        blocks.fill(partial(_fill_jacobian, error, theta, B, c, J.transpose(1, 0, 2), r))
-        J, r = J.reshape(P, d_K * m), r.ravel()
+        J, r = _model(error, theta, B, rows_, c, J, r)
         loss += 0.5 * float(np.vdot(r, r))
         gradient += J @ r
         run(partial(add_tile, JtJ, J, pairs), len(pairs))
     for a, b in pairs:
         JtJ[b, a] = JtJ[a, b].T
     return loss, gradient, JtJ
+
+
+def linear_model(error: SquaredError, theta: NDArray, c: float) -> tuple[float, NDArray, NDArray]:
+    """½ ‖r‖², Jᵀ r and Jᵀ, of shape (P, n d_K), on all rows and in float64."""
+    P, d_K, n, dtype = len(theta), error.layout.sizes[-1], len(error.y), error.X.dtype
+    J, r = np.zeros((P, d_K, n), dtype), np.empty((d_K, n), dtype)
+    J, r = _model(error, theta, error.form.of(theta), slice(0, n), c, J, r)
+    J, r = J.astype(np.float64, copy=False), r.astype(np.float64, copy=False)
+    return 0.5 * float(np.vdot(r, r)), J @ r, J
+
+
+def _model(
+    error: SquaredError,
+    theta: NDArray,
+    B: list,
+    rows: RowIndex,
+    c: float,
+    J: NDArray,
+    r: NDArray,
+) -> tuple[NDArray, NDArray]:
+    """Write Jᵀ, of shape (P, d_K, rows), and r, of shape (d_K, rows), and give both as matrices."""
+    P, d_K, m = J.shape
+    blocks = RowBlocks(rows, m, m, m * (error.work + P * d_K))
+    blocks.fill(partial(_fill_jacobian, error, theta, B, c, J.transpose(1, 0, 2), r))
+    return J.reshape(P, d_K * m), r.ravel()
 
 
 def _fill_jacobian(

@@ -15,7 +15,7 @@ from .laplace import Evidence
 from .layout import checked_theta
 from .objective import MLPObjective
 from .parameters import by_evidence
-from .posterior import affordable, laplace, require_dense
+from .posterior import affordable, laplace, require_memory
 from .solvers import (
     CALLBACK,
     INTERRUPTED,
@@ -140,7 +140,7 @@ class Solver(NamedTuple):
         if fold.watched is not None:
             options["validation_loss"] = fold.watched.loss
         if self.name == "evidence":
-            require_dense(objective.n_params)
+            require_memory(objective)
             options["min_decay"] = _decay_of_noise(
                 objective, objective.total_weight, options["tol"]
             )

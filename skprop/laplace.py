@@ -21,11 +21,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from scipy.linalg import LinAlgError, lapack
+
+from .factors import Cholesky, Root, Woodbury, factorised
 
 __all__ = [
-    "FLAT", "Evidence", "alphas", "evidence", "factorised", "least_alpha", "noise_variance",
-    "spread",
+    "FLAT", "Evidence", "alphas", "evidence", "least_alpha", "noise_variance", "spread",
 ]  # fmt: skip
 
 # The data may leave a bias open, as that of a unit without effect; with a flat prior it has no
@@ -39,14 +39,19 @@ _LEAST_FREEDOM = 0.05
 class Evidence(NamedTuple):
     """The posterior at one θ under given α_i and σ², and their evidence."""
 
-    factor: NDArray  # L, lower, of H = L Lᵀ
+    H: Cholesky | Woodbury
     noise: float  # σ²
     gamma: NDArray  # γ_i, the effective number of parameters of each group
     n_effective: float  # γ, with those of the flat parameters
     log_evidence: float
 
+    @property
+    def factor(self) -> NDArray:
+        """H as an array, for `skprop.factors.restored`: L of H = L Lᵀ, if M was an array."""
+        return self.H.array()
 
-def least_alpha(M: NDArray, dtype: DTypeLike) -> float:
+
+def least_alpha(M: NDArray | Root, dtype: DTypeLike) -> float:
     """The least penalty above the rounding of M, where M was computed in ``dtype``."""
     share = max(10 * np.finfo(dtype).eps, len(M) * np.finfo(np.float64).eps)
     return float(share * max(M.diagonal().max(initial=0.0), np.finfo(dtype).tiny))
@@ -60,34 +65,23 @@ def spread(groups: list[NDArray], alpha: NDArray, n_params: int) -> NDArray:
     return p
 
 
-def factorised(M: NDArray, p: NDArray) -> NDArray:
-    """L, lower, of M + diag(p) = L Lᵀ; a LinAlgError where that is not positive definite."""
-    H = M.copy()
-    H[np.diag_indices_from(H)] += p
-    factor, info = lapack.dpotrf(H.T, lower=1, clean=1, overwrite_a=1)
-    if info != 0:
-        raise LinAlgError(f"The leading minor {info} is not positive.")
-    return factor
-
-
 def evidence(
-    M: NDArray, theta: NDArray, squares: float, n_observations: float,
+    M: NDArray | Root, theta: NDArray, squares: float, n_observations: float,
     groups: list[NDArray], alpha: NDArray, noise: float | None = None,
 ) -> Evidence:  # fmt: skip
     """The posterior at θ, its effective number of parameters, and the evidence for α and σ².
 
-    M, of shape (P, P), is summed over the outputs too; ``squares`` is Σ_s w_s ‖f(x_s) − y_s‖² and
-    ``n_observations`` N = Σ_s w_s d_K. ``groups`` are the indices in θ of the parameters of each
-    α_i; a group of α_i = 0 has a flat prior. ``noise`` is σ², by default the most probable one.
-    A LinAlgError is raised where rounding leaves H indefinite.
+    M, an array or a `Root`, is summed over the outputs too; ``squares`` is Σ_s w_s ‖f(x_s) − y_s‖²
+    and ``n_observations`` N = Σ_s w_s d_K. ``groups`` are the indices in θ of the parameters of
+    each α_i; a group of α_i = 0 has a flat prior. ``noise`` is σ², by default the most probable
+    one. A LinAlgError is raised where rounding leaves H indefinite.
     """
     prior = spread(groups, alpha, len(theta))
     flat = prior == 0
     p = np.where(flat, FLAT * M.diagonal()[flat].max(initial=0.0), prior)
     p = np.maximum(p, least_alpha(M, theta.dtype))
-    L = factorised(M, p)
-    inverse, _ = lapack.dtrtri(L, lower=1)
-    variances = np.einsum("ij,ij->j", inverse, inverse)  # diag H⁻¹, as H⁻¹ = L⁻ᵀ L⁻¹
+    H = factorised(M, p)
+    variances = H.inverse_diagonal()
     sizes = np.array([len(index) for index in groups])
     traces = np.array([variances[index].sum() for index in groups])
     gamma = sizes - alpha * traces  # γ_i = n_i − α_i tr_i H⁻¹ (PRML 5.179)
@@ -95,14 +89,13 @@ def evidence(
     if noise is None:
         noise = noise_variance(squares, n_observations, n_effective)
     energy = squares + float(prior @ theta**2)
-    log_det = 2 * float(np.log(L.diagonal()).sum())  # ln |H|
     log_prior = float(np.log(p[~flat]).sum())  # Σ n_i ln α_i
     # ½ [Σ n_i ln α_i − ln |H| − (Σ w r² + Σ α_i ‖A_i‖²)/σ² − (N − n_flat) ln 2πσ²]  (PRML 5.175)
     log_evidence = math.inf
     if noise > 0:
         log_noise = (n_observations - flat.sum()) * math.log(2 * math.pi * noise)
-        log_evidence = 0.5 * (log_prior - log_det - energy / noise - log_noise)
-    return Evidence(L, noise, gamma, n_effective, log_evidence)
+        log_evidence = 0.5 * (log_prior - H.log_det() - energy / noise - log_noise)
+    return Evidence(H, noise, gamma, n_effective, log_evidence)
 
 
 def noise_variance(squares: float, n_observations: float, n_effective: float) -> float:

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
 from . import curvature
+from .factors import Root, is_thin, plus_diagonal
 from .layout import Layout, Params, checked_theta, hidden_sizes
 from .network import Network
 from .rows import Rows, checked_row_numbers
@@ -19,6 +20,7 @@ from .workspace import check_memory
 __all__ = ["FLOATS", "MLPObjective", "checked_alphas", "checked_weights"]
 
 FLOATS = [np.float64, np.float32]
+_FEWER_UNITS = "Use fewer units, or a solver without matrices, as L-BFGS is."
 
 
 class MLPObjective:
@@ -284,7 +286,7 @@ class MLPObjective:
             As in `__call__`; also where the matrix does not fit the memory of this machine.
         """
         theta, rows, n_rows = self._checked(theta, rows)
-        self._check_square("The Hessian", "Use hessp, which needs no matrix.")
+        _check_square(self.n_params, "The Hessian", "Use hessp, which needs no matrix.")
         H = curvature.hessian(self._error, theta, rows, n_rows)
         H *= 0.5 * self._scale(n_rows)
         H = H + H.T  # the mean of H and Hᵀ: they differ by rounding
@@ -412,16 +414,47 @@ class MLPObjective:
             As in `__call__`; also where the matrix does not fit the memory of this machine.
         """
         theta, rows, n_rows = self._checked(theta, rows)
-        self._check_square("JᵀJ", "Use fewer units, or a solver without matrices, as L-BFGS is.")
-        loss, gradient, JtJ = curvature.normal_equations(
-            self._error, theta, rows, n_rows, self._scale(n_rows)
-        )
-        if self._penalty is not None:
-            shrinkage = self._penalty * theta
-            loss += 0.5 * float(np.dot(shrinkage, theta))
-            gradient += shrinkage
-            JtJ[np.diag_indices_from(JtJ)] += self._penalty
-        return loss, gradient, JtJ
+        _check_square(self.n_params, "JᵀJ", _FEWER_UNITS)
+        model = curvature.normal_equations(self._error, theta, rows, n_rows, self._scale(n_rows))
+        return self._penalised_model(theta, *model)
+
+    @guarded
+    def linear_model(self, theta: ArrayLike) -> tuple[float, NDArray, NDArray | Root]:
+        """`normal_equations`, with JᵀJ as a `Root` where N × N matrices take less time than P × P.
+
+        Parameters
+        ----------
+        theta
+            As in `__call__`.
+
+        Returns
+        -------
+        loss : float
+        gradient : ndarray of shape (n_params,)
+        gauss_newton : ndarray of shape (n_params, n_params) or Root
+            What `skprop.factors.factorised` takes; a `Root` where N = n_samples · n_outputs is
+            less than n_params / 2 and n_params is at least 100.
+
+        Raises
+        ------
+        ValueError
+            As in `normal_equations`.
+        """
+        N, P = self.n_samples * self.layout.sizes[-1], self.n_params
+        if not is_thin(N, P):
+            return self.normal_equations(theta)
+        theta, _, n_rows = self._checked(theta, None)
+        check_memory(16 * N * P, f"J, of {N} residuals by n_params={P}, held twice,", _FEWER_UNITS)
+        loss, gradient, Jt = curvature.linear_model(self._error, theta, self._scale(n_rows))
+        return self._penalised_model(theta, loss, gradient, Root(Jt))
+
+    def _penalised_model(self, theta, loss, gradient, M) -> tuple:
+        """½ ‖r‖², Jᵀ r and JᵀJ with the penalty's share of each."""
+        if self._penalty is None:
+            return loss, gradient, M
+        shrinkage = self._penalty * theta
+        loss += 0.5 * float(np.dot(shrinkage, theta))
+        return loss, gradient + shrinkage, plus_diagonal(M, self._penalty)
 
     def input_gradient(self, theta: ArrayLike, X) -> NDArray:
         """∂f_K/∂x for each row of X, in the units of X and of the targets of this objective.
@@ -450,10 +483,6 @@ class MLPObjective:
     def _penalised(self) -> NDArray:
         """The indices in θ of the entries of each A_i with α_i > 0."""
         return np.flatnonzero(() if self._penalty is None else self._penalty)
-
-    def _check_square(self, what: str, remedy: str) -> None:
-        P = self.n_params
-        check_memory(16 * P * P, f"{what}, of n_params={P} rows and columns, held twice,", remedy)
 
     def initial_theta(self, random_state=None) -> NDArray:
         """Draw a starting point, as `MLPRegressor(activation="logistic")` does.
@@ -517,6 +546,10 @@ class MLPObjective:
             f"column {j} of {name} reaches {largest:.3g} in the units the network works in, "
             f"which overflows {self.dtype}. Rescale it."
         )
+
+
+def _check_square(P: int, what: str, remedy: str) -> None:
+    check_memory(16 * P * P, f"{what}, of n_params={P} rows and columns, held twice,", remedy)
 
 
 def checked_alphas(alpha: float | ArrayLike, n_layers: int) -> NDArray:

@@ -14,8 +14,9 @@ equation 5.173.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, solve_triangular
+from scipy.linalg import LinAlgError
 
+from .factors import is_thin, plus_diagonal, restored
 from .laplace import Evidence, evidence, spread
 from .network import Network
 from .objective import MLPObjective, checked_alphas
@@ -23,7 +24,7 @@ from .rows import Rows
 from .threads import guarded
 from .workspace import check_memory
 
-__all__ = ["affordable", "laplace", "model_variance", "require_dense"]
+__all__ = ["affordable", "laplace", "model_variance", "require_memory"]
 
 # In parameters and multiplications: such a posterior takes half a second or less and 8 MB.
 _MAX_PARAMS, _MAX_WORK = 1000, 2e10
@@ -35,11 +36,13 @@ def affordable(objective: MLPObjective) -> bool:
     return P <= _MAX_PARAMS and work * P**2 <= _MAX_WORK
 
 
-def require_dense(P: int) -> None:
-    """A ValueError if the four P × P matrices of a posterior exceed the memory."""
+def require_memory(objective: MLPObjective) -> None:
+    """A ValueError if the four matrices of a posterior exceed the memory."""
+    P, N = objective.n_params, objective.n_samples * objective.layout.sizes[-1]
+    side = N if is_thin(N, P) else P
     check_memory(
-        4 * 8 * P * P,  # M, H, L and L⁻¹
-        f"The posterior of {P} parameters, four matrices of {P} × {P} numbers,",
+        4 * 8 * side * P,  # M, H, L and L⁻¹; or Jᵀ, B, V and what is kept
+        f"The posterior of {P} parameters, four matrices of {side} × {P} numbers,",
         "Use fewer units; or give alpha a number, and n_members=5 with early_stopping=True.",
     )
 
@@ -55,9 +58,9 @@ def laplace(objective: MLPObjective, theta: NDArray, alpha) -> Evidence | None:
     alpha = checked_alphas(alpha, layout.n_layers)
     theta = theta.astype(objective.dtype)
     with np.errstate(under="ignore"):
-        loss, _, M = objective.normal_equations(theta)
+        loss, _, M = objective.linear_model(theta)
         M *= W
-        M[np.diag_indices_from(M)] -= own
+        M = plus_diagonal(M, -own)
         squares = max(2 * W * loss - float(own @ theta.astype(np.float64) ** 2), 0.0)
         if not np.isfinite(squares + M.trace()):
             return None
@@ -68,14 +71,13 @@ def laplace(objective: MLPObjective, theta: NDArray, alpha) -> Evidence | None:
 
 
 def model_variance(network: Network, X: Rows, factor: NDArray) -> NDArray:
-    """gᵀ H⁻¹ g for each output at each of the rows, of shape (rows, d_K); H = L Lᵀ."""
-    n, P, d_K = X.shape[0], network.layout.n_params, network.layout.sizes[-1]
+    """gᵀ H⁻¹ g for each output at each of the rows, of shape (rows, d_K)."""
+    n, d_K, H = X.shape[0], network.layout.sizes[-1], restored(factor)
     variance = np.empty((n, d_K))
 
     def fill(rows: slice, J: NDArray) -> None:
         for j, g in enumerate(J):
-            v = solve_triangular(factor, g, lower=True, check_finite=False)
-            variance[rows, j] = np.einsum("ps,ps->s", v, v)  # gᵀ H⁻¹ g = ‖L⁻¹ g‖²
+            variance[rows, j] = H.inverse_form(g)
 
-    network.for_each_jacobian(X, n * d_K * P * P, fill)
+    network.for_each_jacobian(X, n * d_K * factor.size, fill)
     return variance

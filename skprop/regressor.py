@@ -22,7 +22,7 @@ from .layout import Layout, checked_theta
 from .network import Network
 from .objective import MLPObjective
 from .parameters import CONSTRAINTS, by_evidence, check_held_out, check_together, is_incremental
-from .posterior import laplace, require_dense
+from .posterior import laplace, require_memory
 from .scaling import StandardUnits
 
 __all__ = ["MLPSigmoidRegressor"]
@@ -57,7 +57,8 @@ class MLPSigmoidRegressor(
         units; it means what it means in `Ridge`. A sequence has one for the weights of each layer.
         "evidence" finds α, and the noise, from the data by MacKay's evidence framework, with
         Levenberg–Marquardt steps: for ``solver="lbfgs"`` (the default) and "lm", without early
-        stopping. It takes O(n P²) operations an iteration and four matrices of P × P numbers.
+        stopping. With P parameters and N = n_samples · n_outputs it takes O(N P min(N, P))
+        operations an iteration and four matrices of P × min(N, P) numbers.
     batch_size : int or "auto", default="auto"
         Rows of a mini-batch of "sgd" and "adam"; "auto" is min(200, n_samples).
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
@@ -508,8 +509,8 @@ class MLPSigmoidRegressor(
         """Compute the posterior of a fitted network, for ``predict(X, return_std=True)``.
 
         `fit` does so by itself where that takes about half a second or less; after `partial_fit`,
-        `set_theta` and the fit of a larger network, call this. It takes O(n P²) operations and two
-        matrices of P × P numbers.
+        `set_theta` and the fit of a larger network, call this. With N = n_samples ·
+        n_outputs it takes O(N P min(N, P)) operations and four matrices of P × min(N, P) numbers.
 
         Parameters
         ----------
@@ -527,7 +528,7 @@ class MLPSigmoidRegressor(
         NotFittedError
             Before `fit`.
         ValueError
-            As `fit` does; also if P × P numbers do not fit the memory of this machine, or the
+            As `fit` does; also if these matrices do not fit the memory of this machine, or the
             posterior cannot be computed in floating point.
         """
         check_is_fitted(self, "theta_")
@@ -537,10 +538,10 @@ class MLPSigmoidRegressor(
                 "the θ that was set."
             )
         setup = Setup.of(self)
-        require_dense(setup.layout.n_params)
         with self._unchanged_on_error():
             data = training_data(self, X, y, sample_weight, setup.expected)
             objective = objective_of(data, setup, alpha=0.0)
+            require_memory(objective)
             thetas = self._of_members("theta_")
             alphas = self._of_members("alpha_") or [self.alpha] * len(thetas)
             posteriors = [laplace(objective, *each) for each in zip(thetas, alphas, strict=True)]

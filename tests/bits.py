@@ -68,6 +68,10 @@ CASES = {
     "adam, members, early stopping, weights": SOLVERS["adam"]
     | HELD_OUT
     | {"n_members": 2, "weights": True},
+    "lm, few rows, two outputs": SOLVERS["lm"]
+    | {"rows": 20, "hidden_layer_sizes": (20,), "outputs": 2},
+    "evidence, few rows, members": SOLVERS["evidence"]
+    | {"rows": 30, "hidden_layer_sizes": (20,), "n_members": 2},
     "evidence, members, weights": SOLVERS["evidence"] | {"n_members": 2, "weights": True},
     "lbfgs, held-out rows given, weights": SOLVERS["lbfgs"]
     | HELD_OUT

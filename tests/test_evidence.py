@@ -13,7 +13,8 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import BayesianRidge
 from threadpoolctl import threadpool_limits
 
-from skprop import MLPObjective, MLPSigmoidRegressor, fitting
+from skprop import MLPObjective, MLPSigmoidRegressor, fitting, workspace
+from skprop.factors import restored
 from skprop.laplace import FLAT, alphas, evidence, noise_variance
 from skprop.network import Network
 from skprop.posterior import affordable, laplace, model_variance
@@ -34,6 +35,12 @@ def curvature(problem):
         J = reference.output_jacobian(problem.theta, x, problem.sizes, problem.output_activation)
         total = total + w * J.T @ J
     return total
+
+
+def covariance(posterior):
+    """H⁻¹, column by column, from what is stored of it."""
+    H = restored(posterior.factor)
+    return np.array([H.solve(e) for e in np.eye(len(H[0]))])
 
 
 def arguments(problem):
@@ -161,13 +168,12 @@ def test_the_regressor_without_hidden_layer_is_a_bayesian_linear_model(diabetes)
 def test_the_variance_of_a_prediction_is_that_of_the_definition(problem, dtype):
     objective = problem.objective(dtype)
     found = laplace(objective, problem.theta, problem.alpha)
-    covariance = np.linalg.inv(found.factor @ found.factor.T)
     network = Network(objective.layout, problem.theta.astype(dtype), problem.output_activation)
     variance = model_variance(network, Rows(problem.X.astype(dtype)), found.factor)
     tolerance = 1e-9 if dtype == np.float64 else 2e-2
     for x, row in zip(problem.X, variance, strict=True):
         J = reference.output_jacobian(problem.theta, x, problem.sizes, problem.output_activation)
-        np.testing.assert_allclose(row, np.diag(J @ covariance @ J.T), rtol=tolerance)
+        np.testing.assert_allclose(row, np.diag(J @ covariance(found) @ J.T), rtol=tolerance)
 
 
 def test_the_posterior_of_a_fixed_alpha_does_not_depend_on_the_penalty_of_the_objective(problem):
@@ -175,7 +181,7 @@ def test_the_posterior_of_a_fixed_alpha_does_not_depend_on_the_penalty_of_the_ob
         laplace(problem.objective(alpha=alpha), problem.theta, 0.3) for alpha in (0.0, 0.3, 2.0)
     ]
     for one, other in itertools.pairwise(found):
-        np.testing.assert_allclose(one.factor, other.factor, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(covariance(one), covariance(other), rtol=1e-9, atol=1e-9)
         assert one.noise == pytest.approx(other.noise)
 
 
@@ -501,9 +507,65 @@ def test_make_objective_and_partial_fit_are_refused():
     assert not hasattr(MLPSigmoidRegressor(solver="adam", n_members=2), "partial_fit")
 
 
-def test_too_many_parameters_are_refused_with_an_alternative():
+def test_too_many_parameters_are_refused_with_an_alternative(monkeypatch):
+    monkeypatch.setattr(workspace, "physical_memory", lambda: 2**30)
     with pytest.raises(ValueError, match=r"GiB.*n_members=5 with early_stopping=True"):
         fit(hidden=(100_000, 10))
+    with pytest.raises(ValueError, match="four matrices of 13001 × 13001 numbers"):
+        MLPSigmoidRegressor(2600, alpha="evidence").fit(np.ones((20_000, 3)), np.ones(20_000))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_few_rows_need_no_square_matrix(monkeypatch):
+    monkeypatch.setattr(workspace, "physical_memory", lambda: 4 * 8 * 60 * 501)
+    model = fit(hidden=100, max_iter=3)
+    assert model.fit_posterior(X, Y).predict(X, return_std=True)[1].shape == (60,)
+
+
+def square_form(monkeypatch):
+    """All that follows is computed from matrices of P × P numbers."""
+    monkeypatch.setattr("skprop.objective.is_thin", lambda N, P: False)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("alpha", ["evidence", 0.3])
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_fewer_rows_than_parameters_give_the_fit_of_the_square_form(monkeypatch, alpha, n_outputs):
+    y = np.column_stack([Y, np.cos(X[:, 1])])[:20, :n_outputs]
+    fits, weight = [], np.arange(1.0, 21.0)
+    for _ in range(2):
+        # Few steps: rounding grows from one to the next.
+        fits.append(
+            fit(X[:20], y, 20, alpha=alpha, solver="lm", max_iter=6, sample_weight=weight)
+        )  # fmt: skip
+        square_form(monkeypatch)
+    thin, square = fits
+    P, N = thin.theta_.size, 20 * n_outputs
+    assert thin._factor.shape == (1 + N, P + N)
+    assert square._factor.shape == (P, P)
+    for name in ("theta_", "noise_variance_", "effective_n_parameters_", "log_evidence_"):
+        np.testing.assert_allclose(getattr(thin, name), getattr(square, name), rtol=1e-8)
+    stds = [model.predict(X, return_std=True)[1] for model in fits]
+    np.testing.assert_allclose(*stds, rtol=1e-8)
+
+
+def test_a_thin_posterior_survives_a_pickle_and_a_committee_and_a_square_one_of_before_is_read(
+    monkeypatch,
+):
+    def small(**parameters):
+        return fit(X[:20], Y[:20], 20, **parameters)
+
+    committee = small(n_members=2)
+    again = pickle.loads(pickle.dumps(committee))
+    assert committee._factor.shape == (2, 21, 101 + 20)
+    np.testing.assert_array_equal(again.predict(X, True)[1], committee.predict(X, True)[1])
+    model = small(alpha=0.5)
+    expected = model.predict(X, return_std=True)[1]
+    square_form(monkeypatch)
+    assert model._factor.shape == (21, 121)
+    model._factor = small(alpha=0.5)._factor
+    assert model._factor.shape == (101, 101)
+    np.testing.assert_allclose(model.predict(X, return_std=True)[1], expected, rtol=1e-7)
 
 
 def test_verbose_tells_the_evidence(capsys):

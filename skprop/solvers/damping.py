@@ -2,15 +2,20 @@
 
 import math
 
-import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, lapack
+from scipy.linalg import LinAlgError
 
-from ..laplace import factorised
+from ..factors import Root, factorised, least_damping
 
-__all__ = ["Damping"]
+__all__ = ["Damping", "linear_model"]
 
 _INITIAL_DAMPING = 1e-2  # Nielsen's τ
+
+
+def linear_model(objective, theta: NDArray) -> tuple[float, NDArray, NDArray | Root]:
+    """½ ‖r‖², Jᵀ r and JᵀJ, the last by its root where the objective can tell it and it pays."""
+    model = getattr(objective, "linear_model", None) or objective.normal_equations
+    return model(theta)
 
 
 class Damping:
@@ -24,23 +29,21 @@ class Damping:
     University of Denmark, 1999.
     """
 
-    def __init__(self, M: NDArray):
+    def __init__(self, M: NDArray | Root):
         self.mu, self.nu = _INITIAL_DAMPING * M.diagonal().max(initial=0.0), 2.0
 
     def step(
-        self, M: NDArray, g: NDArray, p: NDArray | float = 0.0
+        self, M: NDArray | Root, g: NDArray, p: NDArray | float = 0.0
     ) -> tuple[NDArray | None, float]:
         """h of (M + diag(p) + μ I) h = −g, and hᵀ (μ h − g), the predicted decrease of ‖r‖².
 
         None and infinity where rounding leaves the matrix indefinite.
         """
-        # A smaller damping would change nothing.
-        self.mu = max(self.mu, np.finfo(np.float64).eps * M.diagonal().max(initial=0.0))
+        self.mu = max(self.mu, least_damping(M))
         try:
-            factor = factorised(M, p + self.mu)
+            h = -factorised(M, p + self.mu).solve(g)
         except LinAlgError:
             return None, math.inf
-        h = -lapack.dpotrs(factor, g, lower=1)[0]
         return h, float(h @ (self.mu * h - g))
 
     def accept(self, gain: float) -> None:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult
 
+from ..factors import Root
 from ..laplace import Evidence, alphas, evidence, least_alpha, noise_variance, spread
-from .damping import Damping
+from .damping import Damping, linear_model
 from .progress import Callback, Progress, check_limits, floating
 from .reasons import CONVERGED, FAILED, INFINITE, limit_reached, within_tol
 
@@ -76,12 +77,13 @@ def minimize_evidence(
         As of `minimize_lbfgs`, ``fun`` with the penalty at the end; ``njev``, the evaluations of
         the normal equations; ``alpha``, a float; and ``evidence``, the `skprop.laplace.Evidence`
         there: its ``noise`` is σ², its ``n_effective`` γ, and σ² H⁻¹ the covariance of the
-        posterior, where its ``factor`` is the Cholesky factor L of H = L Lᵀ.
+        posterior, where its ``factor`` is the Cholesky factor L of H = L Lᵀ or, with
+        2 N < P for N = n d_K, the array of a `skprop.factors.Woodbury`.
 
     Raises
     ------
     ValueError
-        If P × P numbers do not fit the memory of this machine.
+        If P × min(N, P) numbers do not fit the memory of this machine.
 
     References
     ----------
@@ -149,7 +151,7 @@ class _Expansion(NamedTuple):
     theta: NDArray
     squares: float  # r²
     g: NDArray  # half the gradient of r²
-    M: NDArray  # Σ w ∇f ∇fᵀ
+    M: NDArray | Root  # Σ w ∇f ∇fᵀ
 
     def is_finite(self) -> bool:
         return math.isfinite(self.squares + np.abs(self.g).max(initial=0.0) + self.M.trace())
@@ -173,7 +175,7 @@ class _Data:
         return squares
 
     def expand(self, theta: NDArray) -> _Expansion:
-        loss, g, M = self._objective.normal_equations(theta)
+        loss, g, M = linear_model(self._objective, theta)
         M *= self.W
         self.nfev, self.njev = self.nfev or 1, self.njev + 1  # the first is an evaluation of r² too
         return _Expansion(theta, 2 * self.W * loss, self.W * g, M)

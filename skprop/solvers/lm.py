@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult
 
-from .damping import Damping
+from .damping import Damping, linear_model
 from .progress import Callback, Progress, check_limits, floating
 from .reasons import CONVERGED, FAILED, INFINITE, INTERRUPTED, limit_reached, within_tol
 
@@ -40,13 +40,15 @@ def minimize_lm(
         L(θ + h) < L(θ):  θ ← θ + h,  μ ← μ max(⅓, 1 − (2 ρ − 1)³),  ν ← 2
         else:             μ ← μ ν,  ν ← 2 ν
 
-    It takes few iterations, each of O(n P²) operations, and two matrices of P × P numbers: it is
-    for networks of up to some thousand parameters whose minima first-order methods reach slowly.
+    It takes few iterations, each of O(N P min(N, P)) operations with N = n d_K, and two matrices
+    of P × min(N, P) numbers: it is for networks of up to some thousand parameters whose minima
+    first-order methods reach slowly.
 
     Parameters
     ----------
     objective : MLPObjective
-        Or anything with ``loss(theta)`` and ``normal_equations(theta)`` -> (L, Jᵀ r, JᵀJ).
+        Or anything with ``loss(theta)`` and ``normal_equations(theta)`` -> (L, Jᵀ r, JᵀJ), or a
+        ``linear_model(theta)`` like that of `MLPObjective`.
     theta0 : array-like of shape (P,)
         Where to start; it is not changed, and it is the result where it meets ``tol``.
     tol, min_decay, n_iter_no_change, max_iter, max_fun, loss_curve, validation_loss, callback
@@ -94,7 +96,7 @@ def minimize_lm(
         damping = JtJ = None
         while progress.status is None:
             if JtJ is None:
-                _, g, JtJ = objective.normal_equations(theta)
+                _, g, JtJ = linear_model(objective, theta)
                 njev += 1
                 damping = damping or Damping(JtJ)
             nit = len(progress.loss_curve)

@@ -1,0 +1,175 @@
+"""H = M + diag(p), p > 0: the matrix of a damped step and of a posterior, by its smaller side.
+
+M = JᵀJ is an array of shape (P, P); or, with far fewer residuals N than parameters P, a `Root`,
+which holds Jᵀ, of shape (P, N). H is factorised accordingly, with D = diag(p)^-½::
+
+    H = L Lᵀ                                                               P × P
+    H = D⁻¹ (I + B Bᵀ) D⁻¹,    B = D Jᵀ,    S = I + BᵀB = L Lᵀ             N × N
+
+The second needs S alone (Woodbury): H⁻¹ = D (I − B S⁻¹ Bᵀ) D and |H| = |S|/|D|².
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import LinAlgError, lapack, solve_triangular
+
+__all__ = [
+    "Cholesky", "Root", "Woodbury", "factorised", "is_thin", "least_damping", "plus_diagonal",
+    "restored",
+]  # fmt: skip
+
+# Where p is this share of the largest M_ii, a `Woodbury` solves to four digits.
+_THIN_ROUNDING = 1e-12
+
+
+def is_thin(N: int, P: int) -> bool:
+    """Whether N residuals are so few beside P parameters that the N × N form takes less time.
+
+    On one thread it does below 0.7 P; but JᵀJ is the product that more threads share. Of fewer than
+    100 parameters Python takes more time than either form.
+    """
+    return P >= 100 and 2 * N < P
+
+
+@dataclass(frozen=True)
+class Root:
+    """JᵀJ + diag(ridge) by Jᵀ, of shape (P, N), with what is asked of an array in its place."""
+
+    Jt: NDArray
+    ridge: NDArray | float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.Jt)
+
+    def __mul__(self, scale: float) -> Self:
+        return replace(self, Jt=np.sqrt(scale) * self.Jt, ridge=scale * self.ridge)
+
+    def diagonal(self) -> NDArray:
+        return self._diagonal
+
+    def trace(self) -> float:
+        return float(self._diagonal.sum())
+
+    @cached_property
+    def _diagonal(self) -> NDArray:
+        return np.einsum("ij,ij->i", self.Jt, self.Jt) + self.ridge
+
+
+def least_damping(M: NDArray | Root) -> float:
+    """The least p whose effect on H⁻¹ b is above rounding."""
+    share = _THIN_ROUNDING if isinstance(M, Root) else np.finfo(np.float64).eps
+    return share * M.diagonal().max(initial=0.0)
+
+
+def plus_diagonal(M: NDArray | Root, p: NDArray | float) -> NDArray | Root:
+    """M + diag(p), in the place of M."""
+    if isinstance(M, Root):
+        return replace(M, ridge=M.ridge + p)
+    M[np.diag_indices_from(M)] += p
+    return M
+
+
+def _cholesky(H: NDArray) -> NDArray:
+    """L, lower, of H = L Lᵀ, in the place of H."""
+    L, info = lapack.dpotrf(H.T, lower=1, clean=1, overwrite_a=1)
+    if info != 0:
+        raise LinAlgError(f"The leading minor {info} is not positive.")
+    return L
+
+
+class Cholesky(NamedTuple):
+    """H = L Lᵀ."""
+
+    L: NDArray
+
+    @classmethod
+    def of(cls, M: NDArray, p: NDArray | float) -> Self:
+        return cls(_cholesky(plus_diagonal(M.copy(), p)))
+
+    def solve(self, b: NDArray) -> NDArray:
+        """H⁻¹ b."""
+        return lapack.dpotrs(self.L, b, lower=1)[0]
+
+    def log_det(self) -> float:
+        """ln |H|."""
+        return 2 * float(np.log(self.L.diagonal()).sum())
+
+    def inverse_diagonal(self) -> NDArray:
+        """diag H⁻¹."""
+        inverse, _ = lapack.dtrtri(self.L, lower=1)
+        return np.einsum("ij,ij->j", inverse, inverse)  # H⁻¹ = L⁻ᵀ L⁻¹
+
+    def inverse_form(self, g: NDArray) -> NDArray:
+        """gᵀ H⁻¹ g for each column of g."""
+        v = solve_triangular(self.L, g, lower=True, check_finite=False)
+        return np.einsum("ps,ps->s", v, v)  # ‖L⁻¹ g‖²
+
+    def array(self) -> NDArray:
+        """L, from which `restored` makes this."""
+        return self.L
+
+
+class Woodbury(NamedTuple):
+    """H = D⁻¹ (I + B Bᵀ) D⁻¹ with D = diag(d) and L of I + BᵀB = L Lᵀ."""
+
+    d: NDArray
+    B: NDArray
+    L: NDArray
+
+    @classmethod
+    def of(cls, M: Root, p: NDArray | float) -> Self:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            d = 1 / np.sqrt(np.full(len(M), M.ridge + p))
+            B = d[:, None] * M.Jt
+        S = plus_diagonal(B.T @ B, 1.0)
+        if not np.isfinite(S.trace()):
+            raise LinAlgError("The diagonal that is added to JᵀJ is not positive.")
+        return cls(d, B, _cholesky(S))
+
+    def solve(self, b: NDArray) -> NDArray:
+        """H⁻¹ b."""
+        c = self.d * b
+        x, _ = self._ridge(c)
+        for _ in range(2):  # as x is a small difference where p is small
+            x += self._ridge(c - x - self.B @ (self.B.T @ x))[0]
+        return self.d * x
+
+    def _ridge(self, c: NDArray) -> tuple[NDArray, NDArray]:
+        """x = (I + B Bᵀ)⁻¹ c, and the y = Bᵀ x of least ‖c − B y‖² + ‖y‖²."""
+        y = lapack.dpotrs(self.L, self.B.T @ c, lower=1)[0]  # S⁻¹ Bᵀ c
+        return c - self.B @ y, y
+
+    def log_det(self) -> float:
+        """ln |H|."""
+        return 2 * float(np.log(self.L.diagonal()).sum() - np.log(self.d).sum())
+
+    def inverse_diagonal(self) -> NDArray:
+        """diag H⁻¹."""
+        V = solve_triangular(self.L, self.B.T, lower=True, check_finite=False)
+        return self.d**2 * (1 - np.einsum("np,np->p", V, V))  # B S⁻¹ Bᵀ = VᵀV
+
+    def inverse_form(self, g: NDArray) -> NDArray:
+        """gᵀ H⁻¹ g for each column of g."""
+        x, y = self._ridge(self.d[:, None] * g)
+        return np.einsum("ps,ps->s", x, x) + np.einsum("ns,ns->s", y, y)  # ‖c − B y‖² + ‖y‖²
+
+    def array(self) -> NDArray:
+        """[d, 0; Bᵀ, L], of shape (1 + N, P + N), from which `restored` makes this."""
+        return np.block([[self.d, np.zeros(len(self.L))], [self.B.T, self.L]])
+
+
+def factorised(M: NDArray | Root, p: NDArray | float) -> Cholesky | Woodbury:
+    """M + diag(p), factorised; a LinAlgError where it is not positive definite."""
+    return Woodbury.of(M, p) if isinstance(M, Root) else Cholesky.of(M, p)
+
+
+def restored(array: NDArray) -> Cholesky | Woodbury:
+    """The factorisation whose ``array()`` this is."""
+    if len(array) == array.shape[1]:
+        return Cholesky(array)
+    P = array.shape[1] - len(array) + 1
+    return Woodbury(array[0, :P], array[1:, :P].T, array[1:, P:])
