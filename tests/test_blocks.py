@@ -78,6 +78,20 @@ def test_sums_are_added_part_by_part_in_order():
     assert text == "".join(str(part[0].at) for part in rows.parts)
 
 
+@pytest.mark.parametrize(("method", "arguments"), [("__call__", 1), ("hessp", 2)])
+def test_few_rows_of_a_wide_network_are_one_part(monkeypatch, method, arguments):
+    n_parts, total = [], RowBlocks.sum
+
+    def counted(blocks, part_sums):
+        n_parts.append(len(blocks.parts))
+        return total(blocks, part_sums)
+
+    monkeypatch.setattr(RowBlocks, "sum", counted)
+    objective = MLPObjective(np.ones((400, 50)), np.ones(400), hidden_layer_sizes=(256, 256))
+    getattr(objective, method)(*[objective.initial_theta(0)] * arguments)
+    assert n_parts == [1]
+
+
 def test_blas_is_held_to_one_thread_and_let_go_by_the_last_to_leave():
     with threadpool_limits(3, "blas"):
         before = blas_threads()
