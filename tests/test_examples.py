@@ -1,6 +1,7 @@
 """The examples run as shipped, with warnings as errors, and print and draw what they promise."""
 
 import functools
+import os
 import re
 import subprocess
 import sys
@@ -32,6 +33,9 @@ def quick(request, tmp_path_factory):
     Two run at a time, as each is mostly one core that imports.
     """
 
+    # A copy, as pytest writes to that of this process while a thread starts another one.
+    environment = dict(os.environ)
+
     def run(name):
         directory = tmp_path_factory.mktemp(name)
         command = [sys.executable, "-X", "utf8", "-W", "error", "-c", DRAWN]
@@ -41,8 +45,9 @@ def quick(request, tmp_path_factory):
         if name == "checkpoint":
             command += ["--path", "checkpoint.joblib"]  # not one that an earlier run has left
         done = subprocess.run(
-            command, cwd=directory, capture_output=True, text=True, encoding="utf-8"
-        )
+            command, cwd=directory, env=environment, capture_output=True, text=True,
+            encoding="utf-8",
+        )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout, directory
 
