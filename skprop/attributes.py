@@ -1,5 +1,6 @@
 """The fitted attributes of an estimator: one function writes them, whole or not at all."""
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -50,7 +51,8 @@ class FittedAttributes:
                 UserWarning,
                 stacklevel=2,
             )
-        super().__setstate__(state)
+        added = inspect.signature(type(self)).parameters  # since that version: at their defaults
+        super().__setstate__({name: p.default for name, p in added.items()} | state)
 
 
 def _version() -> str:

@@ -174,6 +174,6 @@ def _fill_jacobian(
 
 
 def _root_weight(error: SquaredError, rows: RowIndex, c: float) -> NDArray | float:
-    """√(c w) of some rows, of shape (rows, 1) or a number."""
+    """√(c w) of some rows, of shape (rows, 1) or (rows, d_K), or a number."""
     scale = math.sqrt(c)
     return scale if error.weights is None else scale * np.sqrt(error.weights[rows])

@@ -5,6 +5,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
+from sklearn.metrics import r2_score
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
@@ -13,7 +14,9 @@ from .objective import FLOATS, checked_weights
 from .rows import Rows
 from .threads import ignoring_overflow
 
-__all__ = ["Data", "Expected", "checked_features", "held_out_data", "training_data"]
+__all__ = [
+    "Data", "Expected", "checked_features", "held_out_data", "r2_of_targets", "training_data",
+]  # fmt: skip
 
 
 class Expected(NamedTuple):
@@ -31,8 +34,10 @@ class Data(NamedTuple):
     rows : Rows
         Raw features.
     y : ndarray of shape (n_samples, n_outputs)
-        Raw targets, in float64.
-    weight : ndarray of shape (n_samples,) or None
+        Raw targets, in float64. In the place of one of weight 0, as that which is missing, stands
+        the first other one of its output.
+    weight : ndarray of shape (n_samples,) or (n_samples, n_outputs), or None
+        Of the rows, or of their targets.
     single_output : bool
         Whether y was given as a vector.
     feature_names : ndarray of str or None
@@ -83,7 +88,7 @@ def training_data(estimator, X, y, sample_weight, expected: Expected | None = No
 
     The estimator stays as it is, so that it can be used while other data are read.
     """
-    y = _checked_type(y, _TRAINING)
+    y, missing = _without_missing(_checked_type(y, _TRAINING), estimator, _TRAINING)
     checker = _blank(estimator) if expected is None else estimator
     X, y = validate_data(
         checker,
@@ -95,13 +100,13 @@ def training_data(estimator, X, y, sample_weight, expected: Expected | None = No
         multi_output=True,
     )
     names = getattr(checker, "feature_names_in_", None)
-    return _data_of(X, y, sample_weight, names, expected, _TRAINING)
+    return _data_of(X, y, sample_weight, missing, names, expected, _TRAINING)
 
 
 @ignoring_overflow()
 def held_out_data(estimator, data: Data, X, y, sample_weight, expected: Expected) -> Data:
     """Validate rows to watch while an estimator is fitted to ``data``."""
-    y = _checked_type(y, _HELD_OUT)
+    y, missing = _without_missing(_checked_type(y, _HELD_OUT), estimator, _HELD_OUT)
     x = check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X_val")
     n_features = data.rows.shape[1]
     if x.shape[1] != n_features:
@@ -114,7 +119,7 @@ def held_out_data(estimator, data: Data, X, y, sample_weight, expected: Expected
     y = check_array(y, dtype=None, ensure_2d=False, input_name="y_val")
     if len(y) != x.shape[0]:
         raise ValueError(f"X_val has {x.shape[0]} rows, y_val has {len(y)}.")
-    return _data_of(x, y, sample_weight, data.feature_names, expected, _HELD_OUT)
+    return _data_of(x, y, sample_weight, missing, data.feature_names, expected, _HELD_OUT)
 
 
 def _blank(estimator):
@@ -136,7 +141,23 @@ def _checked_type(y, names: _Names):
     return y
 
 
-def _data_of(X, y, sample_weight, feature_names, expected: Expected | None, names: _Names) -> Data:
+def _without_missing(y, estimator, names: _Names) -> tuple:
+    """The targets with 0 in the place of each that is missing, and where that is; y itself and
+    None unless missing ones are to be ignored."""
+    if estimator.missing_targets == "error":
+        return y, None
+    y = check_array(
+        y, dtype=np.float64, ensure_2d=False, ensure_all_finite="allow-nan", input_name=names.y
+    )
+    missing = np.isnan(y)
+    if not missing.any():
+        return y, None
+    return np.where(missing, 0.0, y), missing
+
+
+def _data_of(
+    X, y, sample_weight, missing, feature_names, expected: Expected | None, names: _Names
+) -> Data:
     """Check targets and weights, and leave out rows of zero weight."""
     if y.dtype.kind not in "biuf":
         try:
@@ -154,10 +175,50 @@ def _data_of(X, y, sample_weight, feature_names, expected: Expected | None, name
         )
     if np.abs(data.y).max() > np.finfo(dtype).max:
         raise ValueError(f"{names.y} has values beyond {dtype}, the dtype of X.")
-    if sample_weight is None:
+    weight = _weights_of(sample_weight, missing, targets.shape, names)
+    if weight is None:
         return data
-    data = data._replace(weight=checked_weights(sample_weight, len(y), names.weight))
-    return data if data.weight.all() else data.take(np.flatnonzero(data.weight))
+    if weight.ndim == 2:
+        first = np.take_along_axis(targets, weight.astype(bool).argmax(axis=0)[None], axis=0)
+        targets = np.where(weight == 0, first, targets)
+    data, used = data._replace(y=targets, weight=weight), weight.reshape(len(y), -1).any(axis=1)
+    data = data if used.all() else data.take(np.flatnonzero(used))
+    one_each = sample_weight is None and bool((data.weight == 1).all())
+    return data._replace(weight=None) if one_each else data
+
+
+def _weights_of(sample_weight, missing, shape: tuple, names: _Names) -> NDArray | None:
+    """The weights of rows or of targets, 0 for those that are missing; None if all are 1."""
+    weight = None
+    if sample_weight is not None:
+        weight = checked_weights(sample_weight, *shape, names.weight)
+    if missing is not None:
+        weight = np.ones(shape[0]) if weight is None else weight
+        weight = np.where(missing.reshape(shape), 0.0, weight.reshape(shape[0], -1))
+    if weight is not None and weight.ndim == 2:
+        none = np.flatnonzero(~weight.any(axis=0))
+        if len(none):
+            raise ValueError(
+                f"Every target of output {none[0]} in {names.y} is NaN or has weight 0: none is "
+                "left."
+            )
+        if shape[1] == 1:
+            weight = weight[:, 0]
+    return weight
+
+
+def r2_of_targets(estimator, y, prediction: NDArray, sample_weight) -> float:
+    """The mean over the outputs of R² on the targets that are there, with their weights."""
+    y, missing = _without_missing(_checked_type(y, _TRAINING), estimator, _TRAINING)
+    y, prediction = np.asarray(y).reshape(len(y), -1), prediction.reshape(len(y), -1)
+    weight = _weights_of(sample_weight, missing, y.shape, _TRAINING)
+    weight = np.ones(len(y)) if weight is None else weight
+    columns = np.broadcast_to(weight.reshape(len(y), -1), y.shape).T
+    scores = [
+        r2_score(y_k[w > 0], f_k[w > 0], sample_weight=w[w > 0])
+        for y_k, f_k, w in zip(y.T, prediction.T, columns, strict=True)
+    ]
+    return float(np.mean(scores))
 
 
 def checked_features(estimator, X):

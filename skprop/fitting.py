@@ -135,22 +135,21 @@ class Solver(NamedTuple):
         if self.name == "callable":
             return self.minimize(fold.objective, fold.theta0)
         objective, options = fold.objective, dict(self.options)
+        n_effective = objective.total_weight * objective.layout.sizes[-1]
         if callback is not None:
             options["callback"] = callback
         if fold.watched is not None:
             options["validation_loss"] = fold.watched.loss
         if self.name == "evidence":
             require_memory(objective)
-            options["min_decay"] = _decay_of_noise(
-                objective, objective.total_weight, options["tol"]
-            )
+            options["min_decay"] = _decay_of_noise(n_effective, options["tol"])
         elif self.name in ("sgd", "adam"):
             options |= {"random_state": fold.seed, "state": earlier and earlier.state}
         else:
             options["loss_curve"] = earlier.loss_curve if earlier else ()
             if fold.watched is None:
-                n_rows = max(objective.n_samples, objective.total_weight)
-                options["min_decay"] = _decay_of_noise(objective, n_rows, options["tol"])
+                n_observations = max(objective.n_observations, n_effective)
+                options["min_decay"] = _decay_of_noise(n_observations, options["tol"])
         return self.minimize(objective, fold.theta0, **options)
 
 
@@ -173,11 +172,11 @@ def _of_caller(solver: Callable, objective: MLPObjective, theta0: NDArray) -> Op
     )
 
 
-def _decay_of_noise(objective: MLPObjective, n_rows: float, tol: float) -> float:
+def _decay_of_noise(n_observations: float, tol: float) -> float:
     """The decay of ln(loss) an iteration below which a solver is taken to fit noise."""
     if tol < DEFAULT_TOL:
         return 0.0
-    decay = 2 * _LOG_LIKELIHOOD_PER_ITERATION / (n_rows * objective.layout.sizes[-1])
+    decay = 2 * _LOG_LIKELIHOOD_PER_ITERATION / n_observations
     return min(decay, sys.float_info.max)  # the weights of the rows may be tiny
 
 

@@ -31,8 +31,9 @@ class MLPObjective:
 
         L(θ) = 1/(2 W) · [ Σ_s w_s ‖f_K(x_s; θ) − y_s‖²  +  α Σ_i ‖A_i‖_F² ]
 
-    summed over outputs; biases are not penalised; w = 1 without sample weights. With
-    δ_i = ∂L/∂z_i its gradient is::
+    summed over outputs; biases are not penalised; w = 1 without sample weights. A weight w_sk for
+    every target makes the sum Σ_s Σ_k w_sk (f_K(x_s; θ) − y_s)_k², and W = Σ_s Σ_k w_sk/d_K. With
+    δ_i = ∂L/∂z_i the gradient is::
 
         δ_K     = w (f_K − y) / W                       (∘ f_K ∘ (1 − f_K) for a sigmoid output)
         δ_{i-1} = (δ_i A_{i-1}ᵀ) ∘ f_{i-1} ∘ (1 − f_{i-1})
@@ -58,8 +59,8 @@ class MLPObjective:
         The activation of the last layer.
     alpha : float or sequence of K floats, default=0.0
         The L2 penalty α, as in `Ridge`; or one for each A_i, α_i ‖A_i‖² in the sum.
-    sample_weight : array-like of shape (n_samples,), optional
-        w, non-negative and not all zero.
+    sample_weight : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
+        w, non-negative and not all zero; one for each row, or one for each target.
 
     Attributes
     ----------
@@ -68,7 +69,9 @@ class MLPObjective:
     n_samples : int
         n, the number of rows.
     total_weight : float
-        W, the sum of the weights.
+        W, the sum of the weights of the rows.
+    n_observations : int
+        The number of targets of positive weight.
     layout : Layout
         Where the A_i and b_i lie in θ.
     dtype : numpy.dtype
@@ -135,13 +138,15 @@ class MLPObjective:
         alphas = checked_alphas(alpha, self.layout.n_layers)
         self.alpha = float(alpha) if isinstance(alpha, Real) else alphas
         self.output_activation = output_activation
+        self.n_observations = y.size
         self._total_weight, exponent, weights = float(self.n_samples), 0, None
         if sample_weight is not None:
-            w = checked_weights(sample_weight, self.n_samples)
+            w = checked_weights(sample_weight, self.n_samples, y.shape[1])
             exponent = math.frexp(w.max())[1] - 1
-            w = np.ldexp(w, -exponent)  # at most 2, so that float32 holds it
-            self._total_weight = float(w.sum())
-            weights = w.astype(self.dtype)[:, None]
+            w = np.ldexp(w, -exponent).reshape(len(w), -1)  # at most 2, so that float32 holds it
+            self._total_weight = float(w.mean(axis=1).sum())
+            self.n_observations = np.count_nonzero(w) * y.shape[1] // w.shape[1]
+            weights = w.astype(self.dtype)
         self._error = SquaredError(X, y, weights, self.layout, output_activation)
         with np.errstate(over="ignore", under="ignore"):
             self.total_weight = float(np.ldexp(self._total_weight, exponent))  # W
@@ -151,6 +156,8 @@ class MLPObjective:
             self._penalty = np.zeros(self.n_params)
             for (A, _), penalty in zip(self.layout.views(self._penalty), penalties, strict=True):
                 A[...] = penalty
+        # the indices in θ of the entries of each A_i with α_i > 0
+        self._penalised = np.flatnonzero(() if self._penalty is None else self._penalty)
 
     def __call__(self, theta: ArrayLike, rows=None) -> tuple[float, NDArray]:
         """Loss and gradient at θ.
@@ -187,10 +194,19 @@ class MLPObjective:
     @ignoring_overflow()
     def loss_of_mean(self) -> float:
         """The data loss of predicting the weighted mean of the targets, as a baseline."""
+        return 0.5 * float(self.variances_of_targets().sum())
+
+    @ignoring_overflow()
+    def variances_of_targets(self) -> NDArray:
+        """The weighted mean square of each target around its weighted mean, of shape (n_outputs,),
+        with W as the sum of the weights."""
         y, w = self._error.y.astype(np.float64), self._error.weights
-        w = None if w is None else w[:, 0].astype(np.float64)
-        squares = np.sum((y - np.average(y, axis=0, weights=w)) ** 2, axis=1)
-        return 0.5 * float(np.average(squares, weights=w))
+        w = np.ones((1, 1)) if w is None else w.astype(np.float64)
+        w = np.broadcast_to(w, y.shape)
+        totals = w.sum(axis=0)
+        mean = (w * y).sum(axis=0) / np.where(totals > 0, totals, 1.0)
+        squares = np.ascontiguousarray((w * (y - mean) ** 2).T)
+        return squares.sum(axis=1) / w.mean(axis=1).sum()
 
     @ignoring_overflow()
     def _evaluate(self, theta, rows, with_gradient) -> tuple[float, NDArray | None]:
@@ -327,7 +343,7 @@ class MLPObjective:
         True
         """
         theta, rows, n_rows = self._checked(theta, rows)
-        d_K, penalised = self.layout.sizes[-1], self._penalised()
+        d_K, penalised = self.layout.sizes[-1], self._penalised
         r = np.empty(n_rows * d_K + len(penalised), self.dtype)
         data = r[: n_rows * d_K].reshape(n_rows, d_K)
         curvature.residuals(self._error, theta, rows, n_rows, self._scale(n_rows), out=data)
@@ -354,7 +370,7 @@ class MLPObjective:
             As in `__call__`; also where the matrix does not fit the memory of this machine.
         """
         theta, rows, n_rows = self._checked(theta, rows)
-        P, d_K, penalised = self.n_params, self.layout.sizes[-1], self._penalised()
+        P, d_K, penalised = self.n_params, self.layout.sizes[-1], self._penalised
         N = n_rows * d_K + len(penalised)
         check_memory(
             N * P * self.dtype.itemsize,
@@ -480,10 +496,6 @@ class MLPObjective:
         theta = checked_theta(theta, self.layout, self.dtype)
         return Network(self.layout, theta, self.output_activation)
 
-    def _penalised(self) -> NDArray:
-        """The indices in θ of the entries of each A_i with α_i > 0."""
-        return np.flatnonzero(() if self._penalty is None else self._penalty)
-
     def initial_theta(self, random_state=None) -> NDArray:
         """Draw a starting point, as `MLPRegressor(activation="logistic")` does.
 
@@ -567,14 +579,16 @@ def checked_alphas(alpha: float | ArrayLike, n_layers: int) -> NDArray:
 
 @ignoring_overflow()
 def checked_weights(
-    sample_weight: ArrayLike, n_samples: int, name: str = "sample_weight"
+    sample_weight: ArrayLike, n_samples: int, n_outputs: int, name: str = "sample_weight"
 ) -> NDArray:
-    """Sample weights in float64; a ValueError unless they are ≥ 0, finite and not all 0."""
+    """Weights of rows or of targets in float64; a ValueError unless they are ≥ 0, finite and not
+    all 0."""
     if isinstance(sample_weight, Real):
         sample_weight = np.full(n_samples, sample_weight)
     w = check_array(sample_weight, dtype=np.float64, ensure_2d=False, input_name=name)
-    if w.shape != (n_samples,):
-        raise ValueError(f"{name} has shape {w.shape}; there are {n_samples} rows.")
+    if w.shape not in ((n_samples,), (n_samples, n_outputs)):
+        outputs = f" and {n_outputs} outputs" if w.ndim > 1 else ""
+        raise ValueError(f"{name} has shape {w.shape}; there are {n_samples} rows{outputs}.")
     if w.min() < 0:
         raise ValueError(f"{name} has negative values, the least {w.min():g}.")
     if w.max() == 0:

@@ -43,6 +43,7 @@ CONSTRAINTS: dict[str, list] = {
     "n_iter_no_change": _AT_LEAST_1,
     "max_fun": _AT_LEAST_1,
     "n_members": _AT_LEAST_1,
+    "missing_targets": [StrOptions({"error", "ignore"})],
     "standardize": _BOOLEAN,
 }
 

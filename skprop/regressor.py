@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal, Self, overload
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,25 +11,22 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from .attributes import FittedAttributes, attributes, posterior_attributes
+from .attributes import attributes
 from .callbacks import fit_task
-from .committee import Committee
 from .compat import CallbackSupportMixin
-from .data import checked_features, held_out_data, training_data
+from .data import held_out_data, training_data
 from .fitting import DEFAULT_TOL, Fit, Solver, fit_one, fit_side_by_side
-from .folds import MISSING, Fold, Setup, folds, objective_of
+from .folds import MISSING, Fold, Setup, folds
 from .layout import Layout, checked_theta
-from .network import Network
 from .objective import MLPObjective
 from .parameters import CONSTRAINTS, by_evidence, check_held_out, check_together, is_incremental
-from .posterior import laplace, require_memory
-from .scaling import StandardUnits
+from .predictions import FittedNetworks
 
 __all__ = ["MLPSigmoidRegressor"]
 
 
 class MLPSigmoidRegressor(
-    CallbackSupportMixin, FittedAttributes, MultiOutputMixin, RegressorMixin, BaseEstimator
+    CallbackSupportMixin, FittedNetworks, MultiOutputMixin, RegressorMixin, BaseEstimator
 ):
     """Sigmoid multilayer perceptron for regression, trained with an exact gradient.
 
@@ -109,6 +106,8 @@ class MLPSigmoidRegressor(
     standardize : bool, default=True
         Whether to standardise X and y inside, with the sample weights. A later `fit` does it
         anew, ``warm_start`` and `partial_fit` keep the units of the first call.
+    missing_targets : {"error", "ignore"}, default="error"
+        Whether a NaN in y is an error, or has weight 0; a row without any target is left out.
 
     Attributes
     ----------
@@ -232,6 +231,7 @@ class MLPSigmoidRegressor(
         max_fun: int = 15000,
         n_members: int = 1,
         standardize: bool = True,
+        missing_targets: str = "error",
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.output_activation = output_activation
@@ -258,6 +258,7 @@ class MLPSigmoidRegressor(
         self.max_fun = max_fun
         self.n_members = n_members
         self.standardize = standardize
+        self.missing_targets = missing_targets
 
     # ---- fitting -----------------------------------------------------------------------
 
@@ -277,13 +278,14 @@ class MLPSigmoidRegressor(
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             float32 is computed in float32, all else in float64.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        sample_weight : array-like of shape (n_samples,), optional
-            Weight 2 counts as the row twice; rows of weight 0 are left out.
+        sample_weight : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
+            Of each row, or of each target. Weight 2 counts as the row (the target) twice; rows of
+            weight 0 are left out.
         X_val : {array-like, sparse matrix} of shape (n_val, n_features), optional
             Rows to watch with ``early_stopping=True``, instead of a part of X.
         y_val : array-like of shape (n_val,) or (n_val, n_outputs), optional
             Their targets.
-        sample_weight_val : array-like of shape (n_val,), optional
+        sample_weight_val : array-like of shape (n_val,) or (n_val, n_outputs), optional
             Their weights.
 
         Returns
@@ -327,7 +329,7 @@ class MLPSigmoidRegressor(
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        sample_weight : array-like of shape (n_samples,), optional
+        sample_weight : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
 
         Returns
         -------
@@ -358,7 +360,7 @@ class MLPSigmoidRegressor(
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        sample_weight : array-like of shape (n_samples,), optional
+        sample_weight : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
 
         Returns
         -------
@@ -437,170 +439,6 @@ class MLPSigmoidRegressor(
             self._set(attributes([]) | {"feature_names_in_": MISSING} | prepared)
             self._set({"theta_": theta, "message_": message})
         return self
-
-    # ---- the fitted model ----------------------------------------------------------------
-
-    @property
-    def coefs_(self) -> list[NDArray]:
-        """The weights A_{i-1}, views of ``theta_``."""
-        return [A for A, _ in self._layers()]
-
-    @property
-    def intercepts_(self) -> list[NDArray]:
-        """The biases b_{i-1}, views of ``theta_``."""
-        return [b for _, b in self._layers()]
-
-    def _layers(self):
-        if not hasattr(self, "theta_"):
-            raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
-        return Layout(self._sizes).views(self.theta_)
-
-    @overload
-    def predict(self, X, return_std: Literal[False] = False) -> NDArray: ...
-
-    @overload
-    def predict(self, X, return_std: Literal[True]) -> tuple[NDArray, NDArray]: ...
-
-    def predict(self, X, return_std: bool = False) -> NDArray | tuple[NDArray, NDArray]:
-        """Predict the targets of the rows of X.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        return_std : bool, default=False
-            Whether to return a standard deviation for each prediction too: that of the noise and
-            of the parameters, from the linearised Laplace posterior.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            In the shape in which y was given to `fit`, in the precision of the fit.
-        std : ndarray of the same shape
-            With ``return_std``: of a target of weight 1, in the units of y.
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        ValueError
-            If the number or the names of the features are not those of the fit, or a row is so far
-            from those of the fit that its prediction overflows; with
-            ``return_std``, where `fit_posterior` has to be called first.
-
-        References
-        ----------
-        D. J. C. MacKay, "A practical Bayesian framework for backpropagation networks", Neural
-        Computation 4 (1992), 448-472.
-        """
-        committee, units = self._fitted()
-        if return_std and not committee.factors:
-            raise ValueError(
-                f"return_std=True needs the posterior of the {self.theta_.shape[-1]} parameters, "
-                "which fit did not compute by itself. Call fit_posterior(X, y) with the training "
-                "data."
-            )
-        rows = units.rows(checked_features(self, X))
-        if not return_std:
-            return units.raw(committee.mean(rows))
-        mean, deviation = committee.mean_and_deviation(rows)
-        return units.raw(mean), units.raw_deviation(deviation)
-
-    def fit_posterior(self, X, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Compute the posterior of a fitted network, for ``predict(X, return_std=True)``.
-
-        `fit` does so by itself where that takes about half a second or less; after `partial_fit`,
-        `set_theta` and the fit of a larger network, call this. With N = n_samples ·
-        n_outputs it takes O(N P min(N, P)) operations and four matrices of P × min(N, P) numbers.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The rows to learn the noise and the posterior from, as a rule those of the fit.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-        sample_weight : array-like of shape (n_samples,), optional
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        NotFittedError
-            Before `fit`.
-        ValueError
-            As `fit` does; also if these matrices do not fit the memory of this machine, or the
-            posterior cannot be computed in floating point.
-        """
-        check_is_fitted(self, "theta_")
-        if by_evidence(self) and not hasattr(self, "alpha_"):
-            raise ValueError(
-                "fit_posterior with alpha='evidence' after set_theta: give alpha the penalty of "
-                "the θ that was set."
-            )
-        setup = Setup.of(self)
-        with self._unchanged_on_error():
-            data = training_data(self, X, y, sample_weight, setup.expected)
-            objective = objective_of(data, setup, alpha=0.0)
-            require_memory(objective)
-            thetas = self._of_members("theta_")
-            alphas = self._of_members("alpha_") or [self.alpha] * len(thetas)
-            posteriors = [laplace(objective, *each) for each in zip(thetas, alphas, strict=True)]
-            if any(posterior is None for posterior in posteriors):
-                raise ValueError(
-                    "The posterior cannot be computed: the Gauss–Newton matrix is infinite, "
-                    "NaN, or singular to rounding."
-                )
-            self._set(posterior_attributes(posteriors, setup))
-        return self
-
-    def predict_gradient(self, X) -> NDArray:
-        """The exact derivatives of the prediction by the features, at the rows of X.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features) or (n_samples, n_outputs, n_features)
-            ∂y/∂x in units of y per unit of x: what `predict` changes by when a feature does.
-            As y was given to `fit`, in the precision of the fit.
-
-        Raises
-        ------
-        NotFittedError, ValueError
-            As `predict` does.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from skprop import MLPSigmoidRegressor
-        >>> x = np.linspace(0, 10, 200)[:, None]
-        >>> model = MLPSigmoidRegressor(20, tol=1e-5, random_state=0).fit(x, np.sin(x[:, 0]))
-        >>> slope = model.predict_gradient([[np.pi], [2 * np.pi]])
-        >>> slope.shape, bool(np.allclose(slope[:, 0], [-1, 1], atol=0.05))
-        ((2, 1), True)
-        """
-        committee, units = self._fitted()
-        rows = units.rows(checked_features(self, X))
-        return units.raw_gradient(committee.input_gradient(rows))
-
-    def _fitted(self) -> tuple[Committee, StandardUnits]:
-        """The committee of the fitted networks, and the units in which it works."""
-        if not hasattr(self, "theta_"):
-            check_is_fitted(self, "theta_")  # raises; it takes as long as the product of a row
-        setup = Setup.of(self)
-        layout, activation = setup.layout, setup.output_activation
-        networks = [Network(layout, theta, activation) for theta in self._of_members("theta_")]
-        committee = Committee(networks, self._of_members("_factor"), self._of_members("_noise"))
-        return committee, setup.units
-
-    def _of_members(self, name: str) -> list:
-        """A fitted attribute of each member; none if there is no such attribute."""
-        value = vars(self).get(name)
-        if value is None:
-            return []
-        return [value] if self.theta_.ndim == 1 else list(value)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

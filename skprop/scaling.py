@@ -12,7 +12,9 @@ from .layout import Layout
 from .rows import Rows
 from .threads import ignoring_overflow
 
-__all__ = ["StandardUnits", "fit_range_scaler", "fit_scaler", "without_constant"]
+__all__ = [
+    "StandardUnits", "fit_range_scaler", "fit_scaler", "fit_target_scaler", "without_constant",
+]  # fmt: skip
 
 
 class StandardUnits(NamedTuple):
@@ -37,11 +39,13 @@ class StandardUnits(NamedTuple):
     def fitted(cls, data, output_activation: str) -> Self:
         """Fit the scalers to a `Data`: to mean 0 and variance 1, the targets of a sigmoid output to
         the range [0.1, 0.9]."""
-        x, targets = fit_scaler(data.rows, data.weight), Rows(data.y)
+        weight = data.weight
+        of_rows = weight if weight is None or weight.ndim == 1 else weight.mean(axis=1)
+        x = fit_scaler(data.rows, of_rows)
         if output_activation == "sigmoid":
-            y = fit_range_scaler(targets)
+            y = fit_range_scaler(Rows(data.y))
         else:
-            y = fit_scaler(targets, data.weight)
+            y = fit_target_scaler(data.y, weight)
         return cls(x, y, data.rows.dtype.name, data.single_output)
 
     @property
@@ -145,6 +149,19 @@ def fit_scaler(rows: Rows, weights: NDArray | None) -> StandardScaler:
             np.ldexp(scaler.var_, 2 * exponent), np.finfo(float).smallest_subnormal
         )
         scaler.var_ = np.where(constant, 0.0, variance)  # 0 where constant, and only there
+    return scaler
+
+
+def fit_target_scaler(y: NDArray, weights: NDArray | None) -> StandardScaler:
+    """A `StandardScaler` of targets, with weights of the rows or of the targets."""
+    if weights is None or weights.ndim == 1:
+        return fit_scaler(Rows(y), weights)
+    columns = [fit_scaler(Rows(y[:, [k]]), weights[:, k]) for k in range(y.shape[1])]
+    scaler = StandardScaler()
+    scaler.n_features_in_ = y.shape[1]
+    scaler.n_samples_seen_ = np.array([column.n_samples_seen_ for column in columns])
+    for name in ("mean_", "scale_", "var_"):
+        setattr(scaler, name, np.concatenate([getattr(column, name) for column in columns]))
     return scaler
 
 

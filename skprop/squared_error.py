@@ -21,8 +21,9 @@ __all__ = ["SquaredError"]
 class SquaredError:
     """Σ_s w_s ‖f_K(x_s; θ) − y_s‖² over rows of X, as a function of θ.
 
-    The targets y have shape (n, d_K), the weights w shape (n, 1), or are None for 1. ``form`` turns
-    θ into the parameters of the tanh network, by which the blocks are computed.
+    The targets y have shape (n, d_K), the weights w shape (n, 1), or (n, d_K) for one of each
+    target, or are None for 1. ``form`` turns θ into the parameters of the tanh network, by which
+    the blocks are computed.
     """
 
     def __init__(
@@ -35,7 +36,8 @@ class SquaredError:
         self.work = (layout.n_params + 10 * sum(layout.sizes[1:])) * X.dtype.itemsize // 8
         self.small_rows = small_rows(layout)
         self._backward = backward_outer if layout.sizes[2:] == (1,) else backward
-        buffers = layout, self.block_rows, X.dtype
+        n_weights = 1 if weights is None else weights.shape[1]
+        buffers = layout, self.block_rows, X.dtype, n_weights
         self.workspaces = Spare(partial(Workspace, *buffers))
         self.tangent_workspaces = Spare(partial(TangentWorkspace, *buffers))
 
@@ -101,7 +103,8 @@ class SquaredError:
             loss = _sum_of_squares(residual)
         else:
             w = take(self.weights, rows, w)
-            loss = float(np.einsum("sj,sj,sk->", residual, residual, w, dtype=np.float64))
+            weight = "sk" if w.shape[1] == 1 else "sj"  # of a row, or of a target
+            loss = float(np.einsum(f"sj,sj,{weight}->", residual, residual, w, dtype=np.float64))
             residual *= w
         if with_gradient:
             output.times_slope(delta[-1], t[-1])  # δ_K = w (f_K − y) ∘ φ_K′

@@ -39,7 +39,7 @@ class TangentWorkspace:
     last : ndarray of shape (rows, 2 d_K)
         [R δ_K, δ_K], side by side for one product with [B_{K−1}ᵀ; V_{K−1}ᵀ], which with one output
         is several times as fast as an outer product.
-    y, w : ndarray of shape (rows, d_K) and (rows, 1)
+    y, w : ndarray of shape (rows, d_K) and (rows, n_weights)
         Buffers for targets and weights.
     RG, G : ndarray of shape (P,) and list of ndarray
         R ∂L/∂B of the block, and views of it layer by layer (`Layout.stacked`).
@@ -47,7 +47,7 @@ class TangentWorkspace:
 
     _LISTS = ("t", "r_t", "g", "bend", "delta", "r_delta", "scratch")
 
-    def __init__(self, layout: Layout, n_rows: int, dtype: DTypeLike):
+    def __init__(self, layout: Layout, n_rows: int, dtype: DTypeLike, n_weights: int = 1):
         self._cuts: dict[int, Self] = {}
         t = unit_buffers(layout, n_rows, dtype)
         self.RG = np.empty(layout.n_params, dtype)
@@ -55,7 +55,7 @@ class TangentWorkspace:
         others = ([None, *map(np.zeros_like, t[1:])] for _ in self._LISTS[1:])
         lists = dict(zip(self._LISTS, (t, *others), strict=True))
         last = np.zeros((n_rows, 2 * layout.sizes[-1]), dtype)
-        self._set(lists, last, np.empty_like(t[-1]), np.empty((n_rows, 1), dtype))
+        self._set(lists, last, np.empty_like(t[-1]), np.empty((n_rows, n_weights), dtype))
 
     def _set(self, lists: dict, last: NDArray, y: NDArray, w: NDArray) -> None:
         self.last, self.y, self.w = last, y, w

@@ -40,14 +40,14 @@ class _Buffers(NamedTuple):
 class Workspace:
     """The buffers of one block of at most ``n_rows`` rows, and of its ``gradient``, of shape (P,).
 
-    ``G`` views the gradient layer by layer (`Layout.stacked`).
+    ``G`` views the gradient layer by layer (`Layout.stacked`). A row has ``n_weights`` weights.
     """
 
-    def __init__(self, layout: Layout, n_rows: int, dtype: DTypeLike):
+    def __init__(self, layout: Layout, n_rows: int, dtype: DTypeLike, n_weights: int = 1):
         f = unit_buffers(layout, n_rows, dtype)
         df = [f[0], *map(np.empty_like, f[1:])]
         z, delta = without_constant(f), without_constant(df)
-        y, w = np.empty_like(f[-1]), np.empty((n_rows, 1), dtype)
+        y, w = np.empty_like(f[-1]), np.empty((n_rows, n_weights), dtype)
         self._all = _Buffers(f, z, df, delta, y, w)
         self._first: dict[int, _Buffers] = {}
         self.gradient = np.empty(layout.n_params, dtype)

@@ -30,7 +30,7 @@ HIDDEN = {0: (), 1: (4,), 2: (4, 3), 3: (4, 3, 2)}
 
 @dataclass(frozen=True)
 class Problem:
-    """Data, weights (a zero among them), a penalty, and a θ to evaluate at."""
+    """Data, weights of rows or of targets (one of them 0), a penalty, and a θ to evaluate at."""
 
     X: np.ndarray
     y: np.ndarray
@@ -57,17 +57,29 @@ class Problem:
         return MLPObjective(arguments.pop("X"), arguments.pop("y"), **arguments)
 
     @property
+    def weights(self):
+        """The weights of the targets."""
+        return np.broadcast_to(self.w.reshape(len(self.w), -1), self.y.shape)
+
+    @property
+    def W(self):
+        return reference.total(self.w)
+
+    @property
     def definition(self):
         """The arguments of `reference.loss` after θ."""
         return self.X, self.y, self.w, self.alpha, self.sizes, self.output_activation
 
 
-def make_problem(depth, n_outputs, output_activation, n_samples=9, n_features=3):
+def make_problem(depth, n_outputs, output_activation, weights="rows", *, n_samples=9, n_features=3):
     rng = np.random.default_rng([depth, n_outputs, output_activation == "sigmoid"])
     X = rng.normal(size=(n_samples, n_features))
     y = rng.normal(size=(n_samples, n_outputs))
     w = rng.uniform(0.2, 3.0, n_samples)
     w[2] = 0.0
+    if weights == "targets":
+        w = np.c_[w, w[::-1] + 0.1]
+        w[2], w[4, 0], w[:3, 1] = 0.0, 0.0, 0.0
     sizes = (n_features, *HIDDEN[depth], n_outputs)
     n_params = sum((a + 1) * b for a, b in itertools.pairwise(sizes))
     theta = rng.normal(scale=0.5, size=n_params)
@@ -75,9 +87,17 @@ def make_problem(depth, n_outputs, output_activation, n_samples=9, n_features=3)
     return Problem(X, y, w, 0.3, HIDDEN[depth], output_activation, theta)
 
 
+KINDS = [(1, "rows"), (2, "rows"), (2, "targets")]  # the number of outputs, and what has a weight
+
+
 @pytest.fixture(
-    params=itertools.product(HIDDEN, (1, 2), ("identity", "sigmoid")),
-    ids=lambda p: f"depth{p[0]}-outputs{p[1]}-{p[2]}",
+    params=[
+        (depth, n_outputs, activation, weights)
+        for depth, (n_outputs, weights), activation in itertools.product(
+            HIDDEN, KINDS, ("identity", "sigmoid")
+        )
+    ],
+    ids=lambda p: f"depth{p[0]}-outputs{p[1]}-{p[2]}-{p[3]}",
 )
 def problem(request):
     return make_problem(*request.param)

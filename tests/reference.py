@@ -49,14 +49,19 @@ def largest_input(theta, X, sizes):
     return largest
 
 
+def total(w):
+    """W = Σ_s w_s, where w_s is the mean weight of the targets of a row that has one for each."""
+    return np.sum(w if w.ndim == 1 else np.mean(w, axis=1))
+
+
 def loss(theta, X, y, w, alpha, sizes, output_activation):
-    """L(θ) = 1/(2 Σ w) [Σ_s w_s ‖f_K(x_s) − y_s‖² + α Σ_i ‖A_i‖²]; y of shape (n, d_K)."""
+    """L(θ) = 1/(2 W) [Σ_s Σ_k w_sk (f_K(x_s) − y_s)_k² + α Σ_i ‖A_i‖²]; y of shape (n, d_K)."""
     data = sum(
-        w_s * np.sum((output(theta, x_s, sizes, output_activation) - y_s) ** 2)
+        np.sum(w_s * (output(theta, x_s, sizes, output_activation) - y_s) ** 2)
         for x_s, y_s, w_s in zip(X, y, w, strict=True)
     )
     penalty = sum(np.sum(A**2) for A, _ in unpack(theta, sizes))
-    return (data + alpha * penalty) / (2 * np.sum(w))
+    return (data + alpha * penalty) / (2 * total(w))
 
 
 def gradient(theta, *problem, h=1e-30):

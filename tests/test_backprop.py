@@ -54,7 +54,7 @@ def run(problem, form, backward=backward, x=None) -> Run:
 
     forward(A, units, z, phi, phi_K)
     after_forward, f_K = [a.copy() for a in f], f[-1].copy()
-    delta[-1][...] = problem.w[:, None] / problem.w.sum() * (f_K - problem.y)
+    delta[-1][...] = problem.weights / problem.W * (f_K - problem.y)
     if form == "tanh on the tanh form":
         tanh_form.output.times_slope(delta[-1], f_K)
     elif last_sigmoid:
@@ -124,11 +124,15 @@ def the_reference_of_the_page():
     return names["reference"]
 
 
-def test_the_reference_of_the_page_is_the_objective(problem):
+@pytest.mark.parametrize("output_activation", ["identity", "sigmoid"])
+@pytest.mark.parametrize("n_outputs", [1, 2])
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+def test_the_reference_of_the_page_is_the_objective(depth, n_outputs, output_activation):
+    problem = make_problem(depth, n_outputs, output_activation)
     columns = [(A.T, b[:, None]) for A, b in reference.unpack(problem.theta, problem.sizes)]
     objective, pure = problem.objective(), problem.output_activation == "sigmoid"
-    half_mean = problem.w / (2 * problem.w.sum())
-    penalty = problem.alpha / problem.w.sum()
+    half_mean = problem.w / (2 * problem.W)
+    penalty = problem.alpha / problem.W
     loss = penalty / 2 * sum(np.sum(A**2) for A, _ in columns)
     gradient = objective.pack([(penalty * A.T, 0 * b[:, 0]) for A, b in columns])
     for x, y, share in zip(problem.X, problem.y, half_mean, strict=True):

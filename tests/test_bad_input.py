@@ -50,7 +50,7 @@ BAD_DATA = {
     "infinite weight": (X, Y, np.full(40, np.inf), "sample_weight contains infinity"),
     "zero weights": (X, Y, np.zeros(40), "sample_weight is all zero"),
     "short weights": (X, Y, np.ones(39), "sample_weight has shape \\(39,\\)"),
-    "weights of two dimensions": (X, Y, np.ones((40, 1)), "sample_weight has shape"),
+    "weights of two dimensions": (X, Y, np.ones((40, 2)), "sample_weight has shape"),
 }
 
 
@@ -96,6 +96,7 @@ BAD_PARAMETERS = {
     "max_fun": [0],
     "n_members": [0, 1.5],
     "standardize": ["yes"],
+    "missing_targets": [True, "drop"],
 }
 
 

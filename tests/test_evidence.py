@@ -31,7 +31,7 @@ THETA0 = OBJECTIVE.initial_theta(0)
 def curvature(problem):
     """Σ w ∇f ∇fᵀ by the complex step, over the outputs too."""
     total = 0.0
-    for x, w in zip(problem.X, problem.w, strict=True):
+    for x, w in zip(problem.X, problem.weights, strict=True):
         J = reference.output_jacobian(problem.theta, x, problem.sizes, problem.output_activation)
         total = total + w * J.T @ J
     return total
@@ -46,9 +46,9 @@ def covariance(posterior):
 def arguments(problem):
     """What `evidence` takes of a problem, by definition."""
     groups = problem.objective().layout.weight_indices()
-    squares = 2 * problem.w.sum() * reference.loss(problem.theta, *problem.definition[:3], 0.0,
+    squares = 2 * problem.W * reference.loss(problem.theta, *problem.definition[:3], 0.0,
                                                    *problem.definition[4:])  # fmt: skip
-    N = problem.w.sum() * problem.y.shape[1]
+    N = problem.W * problem.y.shape[1]
     return curvature(problem), problem.theta, squares, N, groups
 
 

@@ -59,11 +59,11 @@ def test_prediction_is_the_definition(problem):
 def test_a_subset_is_the_formula_for_it(problem, rows):
     """L_B = n/(2 n_B W) Σ_B w ‖f − y‖² + α/(2W) Σ ‖A‖², and its gradient."""
     X, y, w, alpha, *network = problem.definition
-    n, n_B, W = len(X), len(X[rows]), w.sum()
+    n, n_B, W = len(X), len(X[rows]), problem.W
 
     def subset_loss(theta):
         data = sum(
-            w_s * np.sum((reference.output(theta, x, *network) - y_s) ** 2)
+            np.sum(w_s * (reference.output(theta, x, *network) - y_s) ** 2)
             for x, y_s, w_s in zip(X[rows], y[rows], w[rows], strict=True)
         )
         penalty = sum(np.sum(A**2) for A, _ in reference.unpack(theta, network[0]))
@@ -151,7 +151,7 @@ def test_the_mean_over_a_partition_is_the_whole(problem):
 def test_a_batch_of_zero_weight_has_the_penalty_alone(problem):
     loss, gradient = problem.objective()(problem.theta, [2])
     A_squared = sum(np.sum(A**2) for A, _ in reference.unpack(problem.theta, problem.sizes))
-    assert loss == pytest.approx(problem.alpha / (2 * problem.w.sum()) * A_squared)
+    assert loss == pytest.approx(problem.alpha / (2 * problem.W) * A_squared)
     assert np.isfinite(gradient).all()
 
 
@@ -355,7 +355,7 @@ def test_rows_in_a_file_give_the_same_however_often_they_are_read(tmp_path, hidd
 def test_every_layer_may_have_its_own_penalty(problem):
     alphas = np.array([0.4, 0.0, 1.3, 0.7])[: len(problem.hidden) + 1]
     objective, plain = problem.objective(alpha=alphas), problem.objective(alpha=0.0)
-    W, layers = problem.w.sum(), plain.unpack(problem.theta)
+    W, layers = problem.W, plain.unpack(problem.theta)
     penalty = sum(a * np.sum(A**2) for a, (A, _) in zip(alphas, layers, strict=True)) / (2 * W)
     slope = plain.pack([(a / W * A, 0 * b) for a, (A, b) in zip(alphas, layers, strict=True)])
     loss, gradient = objective(problem.theta)

@@ -69,3 +69,13 @@ def test_a_joblib_file_may_be_mapped_into_memory(tmp_path):
     joblib.dump(model, tmp_path / "model.joblib")
     mapped = joblib.load(tmp_path / "model.joblib", mmap_mode="r")
     np.testing.assert_array_equal(mapped.predict(X), model.predict(X))
+
+
+def test_a_model_saved_before_a_parameter_was_added_has_its_default():
+    model = MLPSigmoidRegressor(3, random_state=0).fit(X, Y)
+    state = model.__getstate__()
+    del state["missing_targets"]
+    older = object.__new__(MLPSigmoidRegressor)
+    older.__setstate__(state)
+    assert older.get_params() == model.get_params()
+    assert older.score(X, Y) == model.score(X, Y)

@@ -29,15 +29,15 @@ def direction(problem, seed=0):
 
 def reference_jacobian(problem):
     """√(w/W) ∂f/∂θ row by row, then √(α/W) where θ has an entry of an A_i."""
-    X, _, w, alpha, *network = problem.definition
+    X, _, _, alpha, *network = problem.definition
     data = [
-        np.sqrt(w_s / w.sum()) * reference.output_jacobian(problem.theta, x, *network)
-        for x, w_s in zip(X, w, strict=True)
+        np.sqrt(w_s / problem.W)[:, None] * reference.output_jacobian(problem.theta, x, *network)
+        for x, w_s in zip(X, problem.weights, strict=True)
     ]
     is_weight = np.zeros(len(problem.theta), bool)
     for A, _ in reference.unpack(is_weight, network[0]):
         A[...] = True
-    penalty = np.sqrt(alpha / w.sum()) * np.eye(len(problem.theta))[is_weight]
+    penalty = np.sqrt(alpha / problem.W) * np.eye(len(problem.theta))[is_weight]
     return np.vstack([*data, penalty])
 
 
@@ -75,11 +75,11 @@ def test_residuals_have_half_their_square_as_loss(problem):
 def test_residuals_are_in_the_order_of_the_rows_then_of_theta(problem):
     X, y, w, alpha, *network = problem.definition
     data = [
-        np.sqrt(w_s / w.sum()) * (reference.output(problem.theta, x, *network) - y_s)
+        np.sqrt(w_s / problem.W) * (reference.output(problem.theta, x, *network) - y_s)
         for x, y_s, w_s in zip(X, y, w, strict=True)
     ]
     A = [A.ravel() for A, _ in reference.unpack(problem.theta, network[0])]
-    expected = np.concatenate([*data, np.sqrt(alpha / w.sum()) * np.concatenate(A)])
+    expected = np.concatenate([*data, np.sqrt(alpha / problem.W) * np.concatenate(A)])
     r = problem.objective().residuals(problem.theta)
     np.testing.assert_allclose(r, expected, rtol=1e-12, atol=1e-15)
     assert len(problem.objective(alpha=0.0).residuals(problem.theta)) == problem.y.size
@@ -111,14 +111,14 @@ def test_residuals_jacobian_and_gauss_newton_belong_together(problem, rows):
 @pytest.mark.parametrize("rows", [slice(1, 8, 2), [5, 0, 5, 2], [-1]])
 def test_second_derivatives_of_a_subset_are_those_of_its_loss(problem, rows):
     objective = problem.objective()
-    n, n_B, W = len(problem.X), len(problem.X[rows]), problem.w.sum()
+    n, n_B, W = len(problem.X), len(problem.X[rows]), problem.W
     subset = (
         problem.X[rows], problem.y[rows], problem.w[rows] * n / n_B / W, problem.alpha / W,
         *problem.definition[4:],
     )  # fmt: skip
     v = direction(problem)
     # `reference` divides by the sum of the weights it is given
-    expected = reference.hessp(problem.theta, v, *subset) * subset[2].sum()
+    expected = reference.hessp(problem.theta, v, *subset) * reference.total(subset[2])
     product = objective.hessp(problem.theta, v, rows)
     assert_close_per_array(product, expected, problem.sizes, 1e-10)
     product_of_matrix = objective.hessian(problem.theta, rows) @ v

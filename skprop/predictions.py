@@ -1,0 +1,205 @@
+"""What a fitted estimator offers: predictions, their derivatives and deviations, and scores."""
+
+from typing import Literal, Self, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import r2_score
+from sklearn.utils.validation import check_is_fitted
+
+from .attributes import FittedAttributes, posterior_attributes
+from .committee import Committee
+from .data import checked_features, r2_of_targets, training_data
+from .folds import Setup, objective_of
+from .layout import Layout
+from .network import Network
+from .parameters import by_evidence
+from .posterior import laplace, require_memory
+from .scaling import StandardUnits
+
+__all__ = ["FittedNetworks"]
+
+
+class FittedNetworks(FittedAttributes):
+    """The methods of an estimator that need its fitted attributes, and nothing of how they came."""
+
+    @property
+    def coefs_(self) -> list[NDArray]:
+        """The weights A_{i-1}, views of ``theta_``."""
+        return [A for A, _ in self._layers()]
+
+    @property
+    def intercepts_(self) -> list[NDArray]:
+        """The biases b_{i-1}, views of ``theta_``."""
+        return [b for _, b in self._layers()]
+
+    def _layers(self):
+        if not hasattr(self, "theta_"):
+            raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
+        return Layout(self._sizes).views(self.theta_)
+
+    @overload
+    def predict(self, X, return_std: Literal[False] = False) -> NDArray: ...
+
+    @overload
+    def predict(self, X, return_std: Literal[True]) -> tuple[NDArray, NDArray]: ...
+
+    def predict(self, X, return_std: bool = False) -> NDArray | tuple[NDArray, NDArray]:
+        """Predict the targets of the rows of X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        return_std : bool, default=False
+            Whether to return a standard deviation for each prediction too: that of the noise and
+            of the parameters, from the linearised Laplace posterior.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In the shape in which y was given to `fit`, in the precision of the fit.
+        std : ndarray of the same shape
+            With ``return_std``: of a target of weight 1, in the units of y.
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            If the number or the names of the features are not those of the fit, or a row is so far
+            from those of the fit that its prediction overflows; with
+            ``return_std``, where `fit_posterior` has to be called first.
+
+        References
+        ----------
+        D. J. C. MacKay, "A practical Bayesian framework for backpropagation networks", Neural
+        Computation 4 (1992), 448-472.
+        """
+        committee, units = self._fitted()
+        if return_std and not committee.factors:
+            raise ValueError(
+                f"return_std=True needs the posterior of the {self.theta_.shape[-1]} parameters, "
+                "which fit did not compute by itself. Call fit_posterior(X, y) with the training "
+                "data."
+            )
+        rows = units.rows(checked_features(self, X))
+        if not return_std:
+            return units.raw(committee.mean(rows))
+        mean, deviation = committee.mean_and_deviation(rows)
+        return units.raw(mean), units.raw_deviation(deviation)
+
+    def score(self, X, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
+        """R², the mean over the outputs.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Those that are missing do not count, with ``missing_targets="ignore"``.
+        sample_weight : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
+
+        Returns
+        -------
+        float
+        """
+        prediction = self.predict(X)
+        if self.missing_targets == "error" and np.ndim(sample_weight) < 2:
+            return r2_score(y, prediction, sample_weight=sample_weight)
+        return r2_of_targets(self, y, prediction, sample_weight)
+
+    def fit_posterior(self, X, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+        """Compute the posterior of a fitted network, for ``predict(X, return_std=True)``.
+
+        `fit` does so by itself where that takes about half a second or less; after `partial_fit`,
+        `set_theta` and the fit of a larger network, call this. With N = n_samples ·
+        n_outputs it takes O(N P min(N, P)) operations and four matrices of P × min(N, P) numbers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            The rows to learn the noise and the posterior from, as a rule those of the fit.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        NotFittedError
+            Before `fit`.
+        ValueError
+            As `fit` does; also if these matrices do not fit the memory of this machine, or the
+            posterior cannot be computed in floating point.
+        """
+        check_is_fitted(self, "theta_")
+        if by_evidence(self) and not hasattr(self, "alpha_"):
+            raise ValueError(
+                "fit_posterior with alpha='evidence' after set_theta: give alpha the penalty of "
+                "the θ that was set."
+            )
+        setup = Setup.of(self)
+        with self._unchanged_on_error():
+            data = training_data(self, X, y, sample_weight, setup.expected)
+            objective = objective_of(data, setup, alpha=0.0)
+            require_memory(objective)
+            thetas = self._of_members("theta_")
+            alphas = self._of_members("alpha_") or [self.alpha] * len(thetas)
+            posteriors = [laplace(objective, *each) for each in zip(thetas, alphas, strict=True)]
+            if any(posterior is None for posterior in posteriors):
+                raise ValueError(
+                    "The posterior cannot be computed: the Gauss–Newton matrix is infinite, "
+                    "NaN, or singular to rounding."
+                )
+            self._set(posterior_attributes(posteriors, setup))
+        return self
+
+    def predict_gradient(self, X) -> NDArray:
+        """The exact derivatives of the prediction by the features, at the rows of X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features) or (n_samples, n_outputs, n_features)
+            ∂y/∂x in units of y per unit of x: what `predict` changes by when a feature does.
+            As y was given to `fit`, in the precision of the fit.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As `predict` does.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skprop import MLPSigmoidRegressor
+        >>> x = np.linspace(0, 10, 200)[:, None]
+        >>> model = MLPSigmoidRegressor(20, tol=1e-5, random_state=0).fit(x, np.sin(x[:, 0]))
+        >>> slope = model.predict_gradient([[np.pi], [2 * np.pi]])
+        >>> slope.shape, bool(np.allclose(slope[:, 0], [-1, 1], atol=0.05))
+        ((2, 1), True)
+        """
+        committee, units = self._fitted()
+        rows = units.rows(checked_features(self, X))
+        return units.raw_gradient(committee.input_gradient(rows))
+
+    def _fitted(self) -> tuple[Committee, StandardUnits]:
+        """The committee of the fitted networks, and the units in which it works."""
+        if not hasattr(self, "theta_"):
+            check_is_fitted(self, "theta_")  # raises; it takes as long as the product of a row
+        setup = Setup.of(self)
+        layout, activation = setup.layout, setup.output_activation
+        networks = [Network(layout, theta, activation) for theta in self._of_members("theta_")]
+        committee = Committee(networks, self._of_members("_factor"), self._of_members("_noise"))
+        return committee, setup.units
+
+    def _of_members(self, name: str) -> list:
+        """A fitted attribute of each member; none if there is no such attribute."""
+        value = vars(self).get(name)
+        if value is None:
+            return []
+        return [value] if self.theta_.ndim == 1 else list(value)
