@@ -10,12 +10,12 @@ from scipy.linalg import null_space
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
-from sklearn.linear_model import BayesianRidge
+from sklearn.linear_model import ARDRegression, BayesianRidge
 from threadpoolctl import threadpool_limits
 
 from skprop import MLPObjective, MLPSigmoidRegressor, fitting, workspace
 from skprop.factors import restored
-from skprop.laplace import FLAT, alphas, evidence, noise_variance
+from skprop.laplace import FLAT, alphas, evidence, noise_variance, spread
 from skprop.network import Network
 from skprop.posterior import affordable, laplace, model_variance
 from skprop.rows import Rows
@@ -101,13 +101,15 @@ def test_the_noise_keeps_a_twentieth_of_the_observations_however_many_parameters
     assert noise_variance(3.0, 100.0, 94.0) == pytest.approx(3 / 6)  # N − γ where that is more
 
 
-def test_the_log_evidence_is_the_density_of_the_targets():
-    alpha, noise, n = 0.7, 0.25, len(X)
+@pytest.mark.parametrize("groups", [[[0, 1, 2]], [[0], [2, 1]], [[2], [0], [1]]])
+def test_the_log_evidence_is_the_density_of_the_targets(groups):
+    alpha, noise, n = np.array(ALPHAS[: len(groups)]), 0.25, len(X)
+    p = spread(groups, alpha, 3)
     G = X.T @ X
-    theta = np.linalg.solve(G + alpha * np.eye(3), X.T @ Y)
+    theta = np.linalg.solve(G + np.diag(p), X.T @ Y)
     squares = np.sum((X @ theta - Y) ** 2)
-    found = evidence(G, theta, squares, n, [np.arange(3)], np.array([alpha]), noise)
-    covariance = noise * (np.eye(n) + X @ X.T / alpha)
+    found = evidence(G, theta, squares, n, groups, alpha, noise)
+    covariance = noise * (np.eye(n) + X / p @ X.T)
     density = multivariate_normal(np.zeros(n), covariance).logpdf(Y)
     assert found.log_evidence == pytest.approx(density, rel=1e-12)
 
@@ -143,6 +145,39 @@ def test_a_linear_model_is_bayesian_ridge_on_what_the_intercept_leaves(diabetes,
     covariance = posterior.noise * np.linalg.inv(posterior.factor @ posterior.factor.T)
     np.testing.assert_allclose(covariance[:10, :10], ridge.sigma_, atol=1e-12)
     np.testing.assert_allclose(covariance[10, 10], posterior.noise * of_the_bias / W)
+
+
+def test_a_linear_model_with_a_penalty_of_each_input_is_ard_regression(diabetes):
+    """Both find the fixed point of MacKay's updates, in which age is lost.
+
+    As above a bias of flat prior takes one of the rows.
+    """
+    X, y = diabetes[0][:, [0, 1, 2, 3, 6, 8]], diabetes[1]
+    X, y = (X - X.mean(axis=0)) / X.std(axis=0), (y - y.mean()) / y.std()
+    objective = MLPObjective(X, y, hidden_layer_sizes=())
+    groups = [np.array([i]) for i in range(6)]
+    plain = minimize_evidence(objective, objective.initial_theta(0), tol=1e-12)
+    found = minimize_evidence(
+        objective, plain.x, tol=1e-12, groups=groups, alpha0=[plain.alpha] * 6,
+        noise0=plain.evidence.noise, max_iter=10_000,
+    )  # fmt: skip
+    n, of_the_bias = len(y), 1 / (1 + FLAT)
+    others = null_space(np.ones((1, n))).T * np.sqrt((n - 1) / (n - of_the_bias))
+    ard = ARDRegression(
+        alpha_1=0, alpha_2=0, lambda_1=0, lambda_2=0, tol=1e-14, max_iter=10_000,
+        threshold_lambda=1e8, fit_intercept=False,
+    ).fit(others @ X, others @ y)  # fmt: skip
+    assert found.status == CONVERGED
+    stays = ard.coef_ != 0
+    assert stays.sum() == 5
+    np.testing.assert_allclose(found.x, [*ard.coef_, 0], atol=1e-6)
+    np.testing.assert_allclose(found.alpha[stays], ard.lambda_[stays] / ard.alpha_, rtol=1e-6)
+    assert (found.alpha[~stays] > 1e6 * found.alpha[stays].max()).all()
+    np.testing.assert_allclose(found.evidence.noise, 1 / ard.alpha_, rtol=1e-6)
+    covariance = found.evidence.noise * np.linalg.inv(
+        found.evidence.factor @ found.evidence.factor.T
+    )
+    np.testing.assert_allclose(covariance[:6, :6][np.ix_(stays, stays)], ard.sigma_, atol=1e-6)
 
 
 def test_the_regressor_without_hidden_layer_is_a_bayesian_linear_model(diabetes):

@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,9 @@ def minimize_evidence(
     objective,
     theta0: ArrayLike,
     *,
+    groups: Sequence[NDArray] | None = None,
+    alpha0: ArrayLike | None = None,
+    noise0: float | None = None,
     tol: float = 1e-4,
     min_decay: float = 0.0,
     n_iter_no_change: int = 25,
@@ -38,17 +42,17 @@ def minimize_evidence(
 ) -> OptimizeResult:
     """Minimise the penalised loss, with the penalty and the noise that the data make probable.
 
-    With W = Σ w, N = W d_K observations, r² = Σ_s w_s ‖f(x_s) − y_s‖² and ‖A‖² the sum of the
-    squares of all weights, every iteration takes a damped Gauss–Newton step on::
+    With W = Σ w, N = W d_K observations, r² = Σ_s w_s ‖f(x_s) − y_s‖² and ‖θ_i‖² the sum of the
+    squares of the weights of group i, every iteration takes a damped Gauss–Newton step on::
 
-        L(θ) = 1/(2W) [ r²(θ) + α ‖A‖² ]
+        L(θ) = 1/(2W) [ r²(θ) + Σ_i α_i ‖θ_i‖² ]
 
-    and then sets, with γ_A the part of γ that the weights have (see `skprop.laplace`)::
+    and then sets, with γ_i the part of γ that the weights of group i have (see `skprop.laplace`)::
 
-        σ² ← r²/(N − γ),    α ← σ² γ_A/‖A‖²
+        σ² ← r²/(N − γ),    α_i ← σ² γ_i/‖θ_i‖²
 
-    It starts with σ² the variance of the targets, so with a strong penalty, which decreases as the
-    fit improves.
+    By default all weights are one group, and it starts with σ² the variance of the targets, so with
+    a strong penalty, which decreases as the fit improves.
 
     Parameters
     ----------
@@ -57,8 +61,13 @@ def minimize_evidence(
         ``total_weight`` and ``layout``.
     theta0 : array-like of shape (P,)
         Where to start; it is not changed.
+    groups : sequence of integer arrays, optional
+        The indices in θ of the weights of each α_i; parameters of no group have a flat prior.
+    alpha0, noise0 : array-like of shape (n_groups,) and float, optional
+        α_i and σ² to start with, as another run has found them at ``theta0``. From a cold start
+        many groups get stuck where some are lost before the network has learnt their use.
     tol : float, default=1e-4
-        The run ends where no entry of the gradient of L exceeds ``tol`` and neither α nor σ²
+        The run ends where no entry of the gradient of L exceeds ``tol`` and neither an α_i nor σ²
         changes by more than ten times this share of itself.
     min_decay : float, default=0.0
         As in `minimize_lbfgs`. Above 0 the run also ends where the log-likelihood −½ N ln σ² has
@@ -75,7 +84,8 @@ def minimize_evidence(
     -------
     OptimizeResult
         As of `minimize_lbfgs`, ``fun`` with the penalty at the end; ``njev``, the evaluations of
-        the normal equations; ``alpha``, a float; and ``evidence``, the `skprop.laplace.Evidence`
+        the normal equations; ``alpha``, a float or, with ``groups``, an array of shape
+        (n_groups,); and ``evidence``, the `skprop.laplace.Evidence`
         there: its ``noise`` is σ², its ``n_effective`` γ, and σ² H⁻¹ the covariance of the
         posterior, where its ``factor`` is the Cholesky factor L of H = L Lᵀ or, with
         2 N < P for N = n d_K, the array of a `skprop.factors.Woodbury`.
@@ -93,14 +103,14 @@ def minimize_evidence(
     """
     theta = floating(theta0)
     check_limits(tol, min_decay, max_iter, max_fun)
-    data = _Data(objective)
+    data = _Data(objective, groups)
     progress = Progress(n_iter_no_change, min_decay=min_decay, callback=callback)
     status, message, history = None, None, deque(maxlen=_WINDOW + 1)
     with progress.running():
-        at, prior, found = data.expand(theta), _Prior(math.nan, data.variance), None
-        total = at.squares
+        at, found = data.expand(theta), None
+        prior, total = _Prior(np.full(len(data.groups), np.nan), data.variance), at.squares
         if at.is_finite():
-            prior = data.prior(at, data.n_weights, data.variance)  # as if γ_A were their number
+            prior = data.first_prior(at, alpha0, noise0)
             total += float((data.precision(prior) * theta) @ theta)
             found = data.posterior(at, prior)
         else:
@@ -134,14 +144,15 @@ def minimize_evidence(
     theta, total, prior, found = progress.checkpoint
     return progress.result(
         status, message, theta, total / (2 * data.W),
-        nfev=data.nfev, njev=data.njev, alpha=prior.alpha, evidence=found,
+        nfev=data.nfev, njev=data.njev, evidence=found,
+        alpha=float(prior.alpha[0]) if groups is None else prior.alpha,
     )  # fmt: skip
 
 
 class _Prior(NamedTuple):
-    """The hyper-parameters α and σ²."""
+    """The hyper-parameters: α_i of each group, and σ²."""
 
-    alpha: float
+    alpha: NDArray
     noise: float
 
 
@@ -158,15 +169,15 @@ class _Expansion(NamedTuple):
 
 
 class _Data:
-    """r² of the data of an objective as a function of θ, and the most probable α and σ²."""
+    """r² of the data of an objective as a function of θ, and the most probable α_i and σ²."""
 
-    def __init__(self, objective):
+    def __init__(self, objective, groups: Sequence[NDArray] | None):
         d_K = objective.layout.sizes[-1]
         self._objective = objective
         self.W, self.N = objective.total_weight, objective.total_weight * d_K
         self.variance = 2 * objective.loss_of_mean() / d_K  # of the targets
-        self._group = [np.concatenate(objective.layout.weight_indices())]
-        self.n_weights = len(self._group[0])
+        weights = [np.concatenate(objective.layout.weight_indices())]
+        self.groups = weights if groups is None else list(groups)
         self.nfev = self.njev = 0  # evaluations of r², and of its expansion
 
     def squares(self, theta: NDArray) -> float:
@@ -181,24 +192,34 @@ class _Data:
         return _Expansion(theta, 2 * self.W * loss, self.W * g, M)
 
     def precision(self, prior: _Prior) -> NDArray:
-        """The diagonal of the penalty: α at the weights, 0 at the biases."""
-        return spread(self._group, [prior.alpha], self._objective.layout.n_params)
+        """The diagonal of the penalty: α_i at the weights of group i, 0 at the biases."""
+        return spread(self.groups, prior.alpha, self._objective.layout.n_params)
 
     def posterior(self, at: _Expansion, prior: _Prior) -> Evidence:
-        alpha, noise = np.array([prior.alpha]), prior.noise
-        return evidence(at.M, at.theta, at.squares, self.N, self._group, alpha, noise)
+        return evidence(at.M, at.theta, at.squares, self.N, self.groups, *prior)
 
-    def prior(self, at: _Expansion, gamma: float, noise: float) -> _Prior:
-        """The most probable α, within the range where H is not singular and α is finite."""
+    def first_prior(self, at: _Expansion, alpha: ArrayLike | None, noise: float | None) -> _Prior:
+        """The given α_i and σ²; by default as if all weights were determined by the data."""
+        noise = self.variance if noise is None else noise
+        if alpha is not None:
+            return self._within_range(at, np.asarray(alpha, np.float64), noise)
+        return self.prior(at, np.array([len(index) for index in self.groups]), noise)
+
+    def prior(self, at: _Expansion, gamma: NDArray, noise: float) -> _Prior:
+        """The most probable α_i at given γ_i and σ²."""
+        return self._within_range(at, alphas(at.theta, self.groups, gamma, noise), noise)
+
+    def _within_range(self, at: _Expansion, alpha: NDArray, noise: float) -> _Prior:
+        """α_i where H is not singular and α_i is finite."""
         least = least_alpha(at.M, at.theta.dtype)
         most = min(_LARGEST_ALPHA * least, np.finfo(np.float64).max)
-        alpha = float(alphas(at.theta, self._group, np.array([gamma]), noise)[0])
-        return _Prior(max(alpha if alpha < most else most, least), noise)  # ``most`` for NaN too
+        alpha = np.where(alpha < most, alpha, most)  # ``most`` for NaN too
+        return _Prior(np.maximum(alpha, least), noise)
 
     def update(self, at: _Expansion, found: Evidence) -> _Prior:
-        """The most probable α and σ² at the γ of a posterior."""
+        """The most probable α_i and σ² at the γ_i of a posterior."""
         noise = noise_variance(at.squares, self.N, found.n_effective)
-        return self.prior(at, found.gamma[0], max(noise, _LEAST_NOISE * self.variance))
+        return self.prior(at, found.gamma, max(noise, _LEAST_NOISE * self.variance))
 
     def log_likelihood(self, noise: float) -> float:
         """ln p of the residuals when their variance is ``noise``, up to a constant."""
@@ -230,10 +251,11 @@ def _step(
 
 
 def _change(prior: _Prior, next_prior: _Prior) -> float:
-    """The larger of the relative changes of α and σ²; 0 for a next σ² of 0, an exact fit."""
+    """The largest relative change of an α_i and σ²; 0 for a next σ² of 0, an exact fit."""
     if next_prior.noise == 0 or prior.noise == 0:
         return 0.0 if next_prior.noise == 0 else math.inf
-    return max(abs(b / a - 1) for a, b in zip(prior, next_prior, strict=True))
+    ratios = next_prior.alpha / prior.alpha, next_prior.noise / prior.noise
+    return max(float(np.abs(ratio - 1).max()) for ratio in ratios)
 
 
 def _reason(largest, change, nit, nfev, tol, max_iter, max_fun):
