@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .laplace import common_noise
 from .network import Network
 from .posterior import model_variance
 from .rows import Rows
@@ -22,13 +23,13 @@ class Committee(NamedTuple):
     factors : sequence of ndarray
         H of each as `skprop.factors.restored` takes it, where the precision of its posterior is
         H/σ²; none if unknown.
-    noises : sequence of float
-        σ² of each.
+    noises : sequence of ndarray of shape (d_K,)
+        σ_k² of the outputs of each.
     """
 
     networks: Sequence[Network]
     factors: Sequence[NDArray] = ()
-    noises: Sequence[float] = ()
+    noises: Sequence[NDArray] = ()
 
     def mean(self, rows: Rows) -> NDArray:
         """The mean of the networks' outputs, of shape (rows, d_K)."""
@@ -42,9 +43,9 @@ class Committee(NamedTuple):
         outputs = [network.outputs(rows) for network in self.networks]
         with np.errstate(over="ignore", invalid="ignore"):
             variances = [
-                noise * (1 + model_variance(network, rows, factor))  # σ² (1 + gᵀ H⁻¹ g)
+                noise * (1 + common_noise(noise)[1] * model_variance(network, rows, factor))
                 for network, factor, noise in zip(*self, strict=True)
-            ]
+            ]  # σ_k² (1 + u_k gᵀ H⁻¹ g)
             spread = np.var(outputs, axis=0, dtype=np.float64)
             return _mean_of(outputs), np.sqrt(np.mean(variances, axis=0) + spread)
 

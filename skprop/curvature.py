@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from .backprop import forward
 from .blocks import LEAST_ROWS, MAX_PARTS, Block, RowBlocks, RowIndex, split
-from .jacobian import add_tile, jacobian_rows, output_jacobian, tiles
+from .factors import OutputModels, Root
+from .jacobian import TILE_WORK, add_tile, jacobian_rows, output_jacobian, tiles
 from .rows import take
 from .sigmoid import tanh
 from .squared_error import SquaredError
@@ -21,7 +22,7 @@ from .threads import run
 from .workspace import unit_buffers, without_constant
 
 __all__ = [
-    "hessian", "hessian_product", "jacobian", "linear_model", "normal_equations", "residuals",
+    "hessian", "hessian_product", "jacobian", "normal_equations", "residuals", "thin_model",
 ]  # fmt: skip
 
 
@@ -113,57 +114,61 @@ def jacobian(
 
 def normal_equations(
     error: SquaredError, theta: NDArray, rows: RowIndex, n_rows: int, c: float
-) -> tuple[float, NDArray, NDArray]:
-    """½ ‖r‖², Jᵀ r and JᵀJ, in float64."""
-    P, d_K = len(theta), error.layout.sizes[-1]
-    B, dtype = error.form.of(theta), error.X.dtype
-    size = min(jacobian_rows(P * d_K, dtype), n_rows)
-    all_J, all_r = np.zeros(P * d_K * size, dtype), np.empty(d_K * size, dtype)
-    pairs = tiles(P, n_rows * d_K * P * P // 2)
-    loss, gradient, JtJ = 0.0, np.zeros(P), np.zeros((P, P))
+) -> OutputModels:
+    """½ ‖r_k‖², J_kᵀ r_k and J_kᵀ J_k for each output k, in float64."""
+    B, dtype, layout = error.form.of(theta), error.X.dtype, error.layout
+    index, d_K = layout.output_indices(), layout.sizes[-1]
+    Q = len(index[0])
+    size = min(jacobian_rows(Q * d_K, dtype), n_rows)
+    all_J, all_r = np.empty(d_K * Q * size, dtype), np.empty(d_K * size, dtype)
+    work = n_rows * d_K * Q * Q // 2
+    pairs = [(k, *pair) for k in range(d_K) for pair in tiles(Q, work)]
+    losses, own, products = np.zeros(d_K), np.zeros((d_K, Q)), np.zeros((d_K, Q, Q))
     for rows_, _, m in split(rows, size):
-        J, r = all_J[: P * d_K * m].reshape(P, d_K, m), all_r[: d_K * m].reshape(d_K, m)
-        if m < size and d_K > 1:
-            J[...] = 0  # where the entries for other outputs lie depends on m
-        J, r = _model(error, theta, B, rows_, c, J, r)
-        loss += 0.5 * float(np.vdot(r, r))
-        gradient += J @ r
-        run(partial(add_tile, JtJ, J, pairs), len(pairs))
-    for a, b in pairs:
-        JtJ[b, a] = JtJ[a, b].T
-    return loss, gradient, JtJ
+        J, r = all_J[: d_K * Q * m].reshape(d_K, Q, m), all_r[: d_K * m].reshape(d_K, m)
+        _fill_model(error, theta, B, rows_, c, J, r)
+        for k in range(d_K):
+            losses[k] += 0.5 * float(np.vdot(r[k], r[k]))
+            own[k] += J[k] @ r[k]
+        add = partial(add_tile, products, J, pairs)
+        if work < 2 * TILE_WORK:
+            for i in range(len(pairs)):
+                add(i)
+        else:
+            run(add, len(pairs))
+    for k, a, b in pairs:
+        products[k, b, a] = products[k, a, b].T
+    gradients = np.zeros((d_K, len(theta)))
+    for gradient, at, values in zip(gradients, index, own, strict=True):
+        gradient[at] = values
+    return OutputModels(losses, gradients, products, index)
 
 
-def linear_model(error: SquaredError, theta: NDArray, c: float) -> tuple[float, NDArray, NDArray]:
-    """½ ‖r‖², Jᵀ r and Jᵀ, of shape (P, n d_K), on all rows and in float64."""
+def thin_model(error: SquaredError, theta: NDArray, c: float) -> OutputModels:
+    """½ ‖r_k‖², J_kᵀ r_k for each output k, and all J_kᵀ side by side, on all rows, in float64."""
     P, d_K, n, dtype = len(theta), error.layout.sizes[-1], len(error.y), error.X.dtype
     J, r = np.zeros((P, d_K, n), dtype), np.empty((d_K, n), dtype)
-    J, r = _model(error, theta, error.form.of(theta), slice(0, n), c, J, r)
+    _fill_model(error, theta, error.form.of(theta), slice(0, n), c, J.transpose(1, 0, 2), r)
     J, r = J.astype(np.float64, copy=False), r.astype(np.float64, copy=False)
-    return 0.5 * float(np.vdot(r, r)), J @ r, J
+    losses = np.array([0.5 * float(np.vdot(r_k, r_k)) for r_k in r])
+    gradients = np.array([J[:, k] @ r[k] for k in range(d_K)])
+    return OutputModels(losses, gradients, Root(J.reshape(P, d_K * n)), [np.arange(P)] * d_K)
 
 
-def _model(
-    error: SquaredError,
-    theta: NDArray,
-    B: list,
-    rows: RowIndex,
-    c: float,
-    J: NDArray,
-    r: NDArray,
-) -> tuple[NDArray, NDArray]:
-    """Write Jᵀ, of shape (P, d_K, rows), and r, of shape (d_K, rows), and give both as matrices."""
-    P, d_K, m = J.shape
-    blocks = RowBlocks(rows, m, m, m * (error.work + P * d_K))
-    blocks.fill(partial(_fill_jacobian, error, theta, B, c, J.transpose(1, 0, 2), r))
-    return J.reshape(P, d_K * m), r.ravel()
+def _fill_model(
+    error: SquaredError, theta: NDArray, B: list, rows: RowIndex, c: float, J: NDArray, r: NDArray
+) -> None:
+    """Write J, of shape (d_K, P or Q, rows), and r, of shape (d_K, rows)."""
+    m = r.shape[1]
+    blocks = RowBlocks(rows, m, m, m * (error.work + J.shape[0] * J.shape[1]))
+    blocks.fill(partial(_fill_jacobian, error, theta, B, c, J, r))
 
 
 def _fill_jacobian(
     error: SquaredError, theta: NDArray, B: list, c: float,
     J: NDArray, r: NDArray | None, blocks: list[Block],
 ) -> None:  # fmt: skip
-    """Write J of some blocks, of shape (d_K, P, rows), and r, of shape (d_K, rows), unless None."""
+    """Write J of some blocks, of shape (d_K, P or Q, rows), and r, of shape (d_K, rows), if any."""
     for rows, at, m in blocks:
         root, x = _root_weight(error, rows, c), error.X.read_dense(rows, m)
         f = output_jacobian(B, theta, x, error.form, J[:, :, at], root)

@@ -10,7 +10,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from .objective import FLOATS, checked_weights
+from .checks import FLOATS, checked_weights
 from .rows import Rows
 from .threads import ignoring_overflow
 

@@ -9,6 +9,7 @@ which holds Jᵀ, of shape (P, N). H is factorised accordingly, with D = diag(p)
 The second needs S alone (Woodbury): H⁻¹ = D (I − B S⁻¹ Bᵀ) D and |H| = |S|/|D|².
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple, Self
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, lapack, solve_triangular
 
 __all__ = [
-    "Cholesky", "Root", "Woodbury", "factorised", "is_thin", "least_damping", "plus_diagonal",
-    "restored",
+    "Cholesky", "OutputModels", "Root", "Woodbury", "factorised", "is_thin", "least_damping",
+    "plus_diagonal", "restored",
 ]  # fmt: skip
 
 # Where p is this share of the largest M_ii, a `Woodbury` solves to four digits.
@@ -103,6 +104,11 @@ class Cholesky(NamedTuple):
         inverse, _ = lapack.dtrtri(self.L, lower=1)
         return np.einsum("ij,ij->j", inverse, inverse)  # H⁻¹ = L⁻ᵀ L⁻¹
 
+    def inverse(self) -> NDArray:
+        """H⁻¹."""
+        lower, _ = lapack.dpotri(self.L, lower=1)
+        return lower + np.tril(lower, -1).T
+
     def inverse_form(self, g: NDArray) -> NDArray:
         """gᵀ H⁻¹ g for each column of g."""
         v = solve_triangular(self.L, g, lower=True, check_finite=False)
@@ -152,6 +158,11 @@ class Woodbury(NamedTuple):
         V = solve_triangular(self.L, self.B.T, lower=True, check_finite=False)
         return self.d**2 * (1 - np.einsum("np,np->p", V, V))  # B S⁻¹ Bᵀ = VᵀV
 
+    def leverages(self) -> NDArray:
+        """jᵀ H⁻¹ j for each column j of Jᵀ, where M has no ridge."""
+        inverse, _ = lapack.dtrtri(self.L, lower=1)
+        return 1 - np.einsum("ij,ij->j", inverse, inverse)  # diag (I − S⁻¹)
+
     def inverse_form(self, g: NDArray) -> NDArray:
         """gᵀ H⁻¹ g for each column of g."""
         x, y = self._ridge(self.d[:, None] * g)
@@ -160,6 +171,58 @@ class Woodbury(NamedTuple):
     def array(self) -> NDArray:
         """[d, 0; Bᵀ, L], of shape (1 + N, P + N), from which `restored` makes this."""
         return np.block([[self.d, np.zeros(len(self.L))], [self.B.T, self.L]])
+
+
+class OutputModels(NamedTuple):
+    """Half the sum of squares of each output k, to second order around θ.
+
+    Attributes
+    ----------
+    losses : ndarray of shape (d_K,)
+    gradients : ndarray of shape (d_K, P)
+    products : Root, or sequence of d_K ndarrays of shape (Q, Q)
+        J_kᵀ J_k at the Q parameters on which output k depends; or all J_kᵀ side by side.
+    index : sequence of d_K integer arrays of shape (Q,)
+        Which parameters these are.
+    """
+
+    losses: NDArray
+    gradients: NDArray
+    products: Root | Sequence[NDArray]
+    index: Sequence[NDArray]
+
+    def scaled(self, c: float) -> Self:
+        """The models of c times these sums."""
+        products = self.products
+        products = products * c if isinstance(products, Root) else [c * M for M in products]
+        return self._replace(
+            losses=c * self.losses, gradients=c * self.gradients, products=products
+        )
+
+    def sum(self, u: NDArray) -> tuple[float, NDArray, NDArray | Root]:
+        """The sum over the outputs k of u_k times its loss, its gradient and J_kᵀ J_k.
+
+        One output is summed with u = 1.
+        """
+        if len(u) == 1:
+            products = self.products
+            M = products if isinstance(products, Root) else products[0]
+            return float(self.losses[0]), self.gradients[0], M
+        loss, gradient = float(u @ self.losses), u @ self.gradients
+        if isinstance(self.products, Root):
+            n = self.products.Jt.shape[1] // len(u)
+            return loss, gradient, Root(self.products.Jt * np.repeat(np.sqrt(u), n))
+        M = np.zeros((len(gradient),) * 2)
+        for u_k, M_k, at in zip(u, self.products, self.index, strict=True):
+            M[np.ix_(at, at)] += u_k * M_k
+        return loss, gradient, M
+
+    def traces(self, H: "Cholesky | Woodbury", u: NDArray) -> NDArray:
+        """u_k tr(H⁻¹ J_kᵀ J_k) for each output k, with H of the ``sum`` for u and a diagonal."""
+        if isinstance(H, Woodbury):
+            return H.leverages().reshape(len(u), -1).sum(axis=1)
+        inverse, each = H.inverse(), zip(self.products, self.index, strict=True)
+        return u * [np.vdot(inverse[np.ix_(at, at)], M) for M, at in each]
 
 
 def factorised(M: NDArray | Root, p: NDArray | float) -> Cholesky | Woodbury:

@@ -276,7 +276,8 @@ def _print_iteration(label: str, iteration: OptimizeResult) -> None:
     """Print a line on one iteration."""
     line = f"{label}Iteration {iteration.nit}, loss = {iteration.fun:.8g}"
     if "log_evidence" in iteration:
-        line += f", noise = {math.sqrt(iteration.noise_variance):.4g}"
+        noises = np.sqrt(np.atleast_1d(iteration.noise_variance))
+        line += f", noise = {' '.join(f'{noise:.4g}' for noise in noises)}"
         line += f", gamma = {iteration.n_effective:.1f}"
         line += f", log evidence = {iteration.log_evidence:.2f}"
     if "validation_loss" in iteration:

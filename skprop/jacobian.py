@@ -79,16 +79,20 @@ def output_jacobian(
 ) -> NDArray:
     """Write ∂f_K/∂θ into ``J``, of shape (d_K, P, m), and give f_K, of shape (m, d_K).
 
-    B are the parameters θ in the tanh form; x, of shape (m, d_0 + 1), are dense rows followed by
-    the constant unit 1. Each row is multiplied by ``factor``, a number or of shape (m, 1). Where in
-    ``J`` an output meets the last-layer weights of another one nothing is written: 0 must be there.
+    Of shape (d_K, Q, m), J has for each output the parameters on which it depends alone. B are the
+    parameters θ in the tanh form; x, of shape (m, d_0 + 1), are dense rows followed by the constant
+    unit 1. Each row is multiplied by ``factor``, a number or of shape (m, 1) or (m, d_K). Where in
+    a wide ``J`` an output meets the last-layer weights of another one nothing is written: 0 must
+    be there.
     """
     f, f_K = _units(B, x, form)
     slope, params = form.output.slope(f_K) * factor, form.layout.views(theta)
+    narrow = J.shape[1] < form.layout.n_params
+    layout = form.layout.of_one_output() if narrow else form.layout
     for k, J_k in enumerate(J):
-        layers = form.layout.stacked(J_k)
+        layers = layout.stacked(J_k)
         for i, delta in _deltas(params, f, np.ascontiguousarray(slope[:, k]), k):
-            out = layers[i - 1] if i < len(f) else layers[i - 1][:, k : k + 1]
+            out = layers[i - 1] if narrow or i < len(f) else layers[i - 1][:, k : k + 1]
             np.multiply(f[i - 1][:, None], delta, out=out)  # [f_{i−1}, 1] ⊗ δ_i
     return f_K
 
@@ -103,7 +107,7 @@ def input_gradient(B: list, theta: NDArray, x: NDArray, form: TanhForm, out: NDA
         np.matmul(delta.T, A.T, out=out[:, k])  # ∂f/∂x = δ_1 A_0ᵀ
 
 
-def add_tile(total: NDArray, J: NDArray, pairs: list, k: int) -> None:
-    """Add one of the `tiles` of J Jᵀ to ``total``; BLAS sees that a diagonal one is symmetric."""
-    a, b = pairs[k]
-    total[a, b] += J[a] @ J[b].T
+def add_tile(totals: NDArray, J: NDArray, pairs: list, i: int) -> None:
+    """Add one of the `tiles` of J_k J_kᵀ to total k; BLAS sees that a diagonal one is symmetric."""
+    k, a, b = pairs[i]
+    totals[k, a, b] += J[k, a] @ J[k, b].T

@@ -6,7 +6,9 @@ with the Gauss–Newton matrix in place of the Hessian::
 
     H = M + diag(α),    M = Σ_s w_s ∇f ∇fᵀ,    cov θ = σ² H⁻¹
 
-so α_i is the α of the loss, and one factorisation of H serves every formula below.
+so α_i is the α of the loss, and one factorisation of H serves every formula below. Outputs k whose
+noises have different variances σ_k² have factors u_k = σ²/σ_k² in the squares and in M, of mean 1;
+σ² is what all variances u_k σ_k² then are (`common_noise`).
 
 References
 ----------
@@ -20,12 +22,13 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from .factors import Cholesky, Root, Woodbury, factorised
 
 __all__ = [
-    "FLAT", "Evidence", "alphas", "evidence", "least_alpha", "noise_variance", "spread",
+    "FLAT", "Evidence", "alphas", "common_noise", "evidence", "least_alpha", "noise_variance",
+    "spread",
 ]  # fmt: skip
 
 # The data may leave a bias open, as that of a unit without effect; with a flat prior it has no
@@ -40,7 +43,7 @@ class Evidence(NamedTuple):
     """The posterior at one θ under given α_i and σ², and their evidence."""
 
     H: Cholesky | Woodbury
-    noise: float  # σ²
+    noise: NDArray  # σ_k² of each output
     gamma: NDArray  # γ_i, the effective number of parameters of each group
     n_effective: float  # γ, with those of the flat parameters
     log_evidence: float
@@ -66,15 +69,16 @@ def spread(groups: list[NDArray], alpha: NDArray, n_params: int) -> NDArray:
 
 
 def evidence(
-    M: NDArray | Root, theta: NDArray, squares: float, n_observations: float,
-    groups: list[NDArray], alpha: NDArray, noise: float | None = None,
+    M: NDArray | Root, theta: NDArray, squares: float, n_observations: ArrayLike,
+    groups: list[NDArray], alpha: NDArray, noise: ArrayLike | None = None,
 ) -> Evidence:  # fmt: skip
-    """The posterior at θ, its effective number of parameters, and the evidence for α and σ².
+    """The posterior at θ, its effective number of parameters, and the evidence for α and σ_k².
 
-    M, an array or a `Root`, is summed over the outputs too; ``squares`` is Σ_s w_s ‖f(x_s) − y_s‖²
-    and ``n_observations`` N = Σ_s w_s d_K. ``groups`` are the indices in θ of the parameters of
-    each α_i; a group of α_i = 0 has a flat prior. ``noise`` is σ², by default the most probable
-    one. A LinAlgError is raised where rounding leaves H indefinite.
+    M, an array or a `Root`, and ``squares``, Σ_s w_s (f − y)², are summed over the outputs with the
+    factors u_k of ``noise``, their σ_k². ``n_observations`` are the N_k = Σ_s w_s of the outputs.
+    ``groups`` are the indices in θ of the parameters of each α_i; a group of α_i = 0 has a flat
+    prior. One output has by default the most probable σ². A LinAlgError is raised where rounding
+    leaves H indefinite.
     """
     prior = spread(groups, alpha, len(theta))
     flat = prior == 0
@@ -86,22 +90,39 @@ def evidence(
     traces = np.array([variances[index].sum() for index in groups])
     gamma = sizes - alpha * traces  # γ_i = n_i − α_i tr_i H⁻¹ (PRML 5.179)
     n_effective = len(theta) - float(p @ variances)  # γ
-    if noise is None:
-        noise = noise_variance(squares, n_observations, n_effective)
+    N_k = np.atleast_1d(n_observations)
+    noise = noise_variance(squares, N_k, n_effective) if noise is None else np.atleast_1d(noise)
+    sigma2, u = common_noise(noise)
     energy = squares + float(prior @ theta**2)
     log_prior = float(np.log(p[~flat]).sum())  # Σ n_i ln α_i
-    # ½ [Σ n_i ln α_i − ln |H| − (Σ w r² + Σ α_i ‖A_i‖²)/σ² − (N − n_flat) ln 2πσ²]  (PRML 5.175)
-    log_evidence = math.inf
-    if noise > 0:
-        log_noise = (n_observations - flat.sum()) * math.log(2 * math.pi * noise)
-        log_evidence = 0.5 * (log_prior - H.log_det() - energy / noise - log_noise)
+    # ½ [Σ n_i ln α_i − ln |H| − (Σ u w r² + Σ α_i ‖A_i‖²)/σ² − (N − n_flat) ln 2πσ² + Σ N_k ln u_k]
+    log_evidence = math.inf  # (PRML 5.175, with a noise of each output)
+    if sigma2 > 0:
+        log_noise = (N_k.sum() - flat.sum()) * math.log(2 * math.pi * sigma2)
+        log_evidence = 0.5 * (log_prior - H.log_det() - energy / sigma2 - log_noise)
+        log_evidence += 0.5 * float(N_k @ np.log(u))
     return Evidence(H, noise, gamma, n_effective, log_evidence)
 
 
-def noise_variance(squares: float, n_observations: float, n_effective: float) -> float:
-    """The σ² of greatest evidence, at a given γ."""
-    freedom = max(n_observations - n_effective, _LEAST_FREEDOM * n_observations)
-    return squares / freedom  # σ² = Σ w r² / (N − γ)  (PRML 5.180)
+def common_noise(noise: NDArray) -> tuple[float, NDArray]:
+    """σ² and the factors u_k = σ²/σ_k² of outputs with noises σ_k², whose mean is 1.
+
+    An output of σ_k² = 0, a constant, has u_k = 1 and no part in σ².
+    """
+    u, noisy = np.ones(len(noise)), noise > 0
+    if not noisy.any():
+        return 0.0, u
+    precision = 1 / noise[noisy]
+    u[noisy] = precision / precision.mean()
+    return float((u * noise)[noisy].mean()), u
+
+
+def noise_variance(
+    squares: NDArray | float, n_observations: NDArray, n_effective: NDArray | float
+) -> NDArray:
+    """The σ_k² of greatest evidence, at given γ_k."""
+    freedom = np.maximum(n_observations - n_effective, _LEAST_FREEDOM * n_observations)
+    return squares / freedom  # σ_k² = Σ w r_k² / (N_k − γ_k)  (PRML 5.180)
 
 
 def alphas(theta: NDArray, groups: list[NDArray], gamma: NDArray, noise: float) -> NDArray:

@@ -52,6 +52,17 @@ class Layout:
         """
         return [vector[at].reshape(shape + vector.shape[1:]) for at, shape in self._layers]
 
+    def of_one_output(self) -> "Layout":
+        """The layout of the network with one of the outputs alone."""
+        return Layout((*self.sizes[:-1], 1))
+
+    def output_indices(self) -> list[NDArray]:
+        """For each output, the indices in θ of the parameters that it depends on, which are θ of
+        the network with that output alone."""
+        *hidden, last = self.stacked(np.arange(self.n_params))
+        shared = [layer.ravel() for layer in hidden]
+        return [np.concatenate([*shared, own]) for own in last.T]
+
     def pack(self, params: Sequence[tuple[ArrayLike, ArrayLike]]) -> NDArray:
         """Concatenate [(A_0, b_0), …] into a new flat vector; the inverse of `views`."""
         if len(params) != self.n_layers:

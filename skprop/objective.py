@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_array
 
 from . import curvature
-from .factors import Root, is_thin, plus_diagonal
+from .checks import FLOATS, checked_alphas, checked_rows, checked_weights
+from .factors import OutputModels, Root, is_thin, plus_diagonal
 from .layout import Layout, Params, checked_theta, hidden_sizes
 from .network import Network
 from .rows import Rows, checked_row_numbers
@@ -17,9 +18,9 @@ from .squared_error import SquaredError
 from .threads import ALONE, guarded, ignoring_overflow, single_threaded_blas
 from .workspace import check_memory
 
-__all__ = ["FLOATS", "MLPObjective", "checked_alphas", "checked_weights"]
+__all__ = ["MLPObjective"]
 
-FLOATS = [np.float64, np.float32]
+_LN_2 = math.log(2)
 _FEWER_UNITS = "Use fewer units, or a solver without matrices, as L-BFGS is."
 
 
@@ -70,6 +71,8 @@ class MLPObjective:
         n, the number of rows.
     total_weight : float
         W, the sum of the weights of the rows.
+    output_weights : ndarray of shape (n_outputs,)
+        The sum of the weights of the targets of each output.
     n_observations : int
         The number of targets of positive weight.
     layout : Layout
@@ -138,18 +141,24 @@ class MLPObjective:
         alphas = checked_alphas(alpha, self.layout.n_layers)
         self.alpha = float(alpha) if isinstance(alpha, Real) else alphas
         self.output_activation = output_activation
-        self.n_observations = y.size
+        self.n_observations, self._log_weights = y.size, 0.0  # of targets of positive weight
         self._total_weight, exponent, weights = float(self.n_samples), 0, None
         if sample_weight is not None:
             w = checked_weights(sample_weight, self.n_samples, y.shape[1])
             exponent = math.frexp(w.max())[1] - 1
             w = np.ldexp(w, -exponent).reshape(len(w), -1)  # at most 2, so that float32 holds it
             self._total_weight = float(w.mean(axis=1).sum())
-            self.n_observations = np.count_nonzero(w) * y.shape[1] // w.shape[1]
+            of_targets = np.broadcast_to(w, y.shape)[np.broadcast_to(w > 0, y.shape)]
+            self.n_observations = of_targets.size
+            self._log_weights = float(np.log(of_targets).sum()) + of_targets.size * exponent * _LN_2
             weights = w.astype(self.dtype)
         self._error = SquaredError(X, y, weights, self.layout, output_activation)
         with np.errstate(over="ignore", under="ignore"):
             self.total_weight = float(np.ldexp(self._total_weight, exponent))  # W
+            if weights is None or weights.shape[1] == 1:
+                self.output_weights = np.full(y.shape[1], self.total_weight)
+            else:
+                self.output_weights = np.ldexp(w.sum(axis=0), exponent)
             penalties = np.ldexp(alphas / self._total_weight, -exponent)  # α/W
         self._penalty = None
         if penalties.any():
@@ -191,22 +200,77 @@ class MLPObjective:
         """The gradient alone (see `__call__`)."""
         return self(theta, rows)[1]
 
-    @ignoring_overflow()
-    def loss_of_mean(self) -> float:
-        """The data loss of predicting the weighted mean of the targets, as a baseline."""
-        return 0.5 * float(self.variances_of_targets().sum())
+    def log_posterior(self, theta: ArrayLike, noise_variance: float) -> tuple[float, NDArray]:
+        """ln p(y | θ) + ln p(θ) and its gradient, for samplers and other tools that need its scale.
+
+        With the noise of a target of weight w N(0, σ²/w), the prior of a weight N(0, σ²/α) and that
+        of a bias or of a weight with α = 0 flat, it is::
+
+            −(W/σ²) L(θ) − ½ (N + n) ln 2πσ² + ½ Σ ln α + ½ Σ ln w
+
+        N is the number of targets of positive weight, over which ln w is summed, and n the number
+        of weights with α > 0, over which ln α is. Without the evidence of the data, which does not
+        depend on θ, it is not normalised.
+
+        Parameters
+        ----------
+        theta : array-like of shape (n_params,)
+        noise_variance : float
+            σ², positive, in the units of the targets of this objective, squared. For outputs with
+            noises of their own give the objective ``sample_weight`` 1/σ_k², and 1 here.
+
+        Returns
+        -------
+        value : float
+        gradient : ndarray of shape (n_params,)
+
+        Raises
+        ------
+        ValueError
+            As in `__call__`, and if σ² is not a positive number.
+
+        References
+        ----------
+        D. J. C. MacKay, "A practical Bayesian framework for backpropagation networks", Neural
+        Computation 4 (1992), 448-472, section 2.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skprop import MLPObjective
+        >>> x = np.linspace(-1, 1, 50)
+        >>> objective = MLPObjective(x[:, None], np.sin(3 * x), hidden_layer_sizes=5, alpha=0.01)
+        >>> value, gradient = objective.log_posterior(objective.initial_theta(0), 0.1)
+        >>> gradient.shape
+        (16,)
+        """
+        if not 0 < noise_variance < math.inf:
+            raise ValueError(f"noise_variance={noise_variance!r}; it is a positive number.")
+        loss, gradient = self(theta)
+        scale = -self.total_weight / noise_variance
+        n = self.n_observations + len(self._penalised)
+        alphas = self._penalty[self._penalised] * self.total_weight if self._penalised.size else ()
+        constant = 0.5 * (float(np.sum(np.log(alphas))) + self._log_weights)
+        constant -= 0.5 * n * math.log(2 * math.pi * noise_variance)
+        return scale * loss + constant, scale * gradient
 
     @ignoring_overflow()
-    def variances_of_targets(self) -> NDArray:
-        """The weighted mean square of each target around its weighted mean, of shape (n_outputs,),
-        with W as the sum of the weights."""
+    def loss_of_mean(self, by_output: bool = False) -> float | NDArray:
+        """The data loss of predicting the weighted mean of the targets, as a baseline.
+
+        Parameters
+        ----------
+        by_output : bool, default=False
+            Whether to return the share of each output in it, of shape (n_outputs,).
+        """
         y, w = self._error.y.astype(np.float64), self._error.weights
         w = np.ones((1, 1)) if w is None else w.astype(np.float64)
         w = np.broadcast_to(w, y.shape)
         totals = w.sum(axis=0)
         mean = (w * y).sum(axis=0) / np.where(totals > 0, totals, 1.0)
         squares = np.ascontiguousarray((w * (y - mean) ** 2).T)
-        return squares.sum(axis=1) / w.mean(axis=1).sum()
+        shares = 0.5 * squares.sum(axis=1) / w.mean(axis=1).sum()
+        return shares if by_output else float(shares.sum())
 
     @ignoring_overflow()
     def _evaluate(self, theta, rows, with_gradient) -> tuple[float, NDArray | None]:
@@ -432,7 +496,7 @@ class MLPObjective:
         theta, rows, n_rows = self._checked(theta, rows)
         _check_square(self.n_params, "JᵀJ", _FEWER_UNITS)
         model = curvature.normal_equations(self._error, theta, rows, n_rows, self._scale(n_rows))
-        return self._penalised_model(theta, *model)
+        return self._penalised_model(theta, model)
 
     @guarded
     def linear_model(self, theta: ArrayLike) -> tuple[float, NDArray, NDArray | Root]:
@@ -459,13 +523,38 @@ class MLPObjective:
         N, P = self.n_samples * self.layout.sizes[-1], self.n_params
         if not is_thin(N, P):
             return self.normal_equations(theta)
-        theta, _, n_rows = self._checked(theta, None)
-        check_memory(16 * N * P, f"J, of {N} residuals by n_params={P}, held twice,", _FEWER_UNITS)
-        loss, gradient, Jt = curvature.linear_model(self._error, theta, self._scale(n_rows))
-        return self._penalised_model(theta, loss, gradient, Root(Jt))
+        return self._penalised_model(theta, self.output_models(theta))
 
-    def _penalised_model(self, theta, loss, gradient, M) -> tuple:
-        """½ ‖r‖², Jᵀ r and JᵀJ with the penalty's share of each."""
+    @guarded
+    def output_models(self, theta: ArrayLike) -> OutputModels:
+        """The share of each output in `linear_model`, without the penalty, on all rows.
+
+        Parameters
+        ----------
+        theta
+            As in `__call__`.
+
+        Returns
+        -------
+        OutputModels
+
+        Raises
+        ------
+        ValueError
+            As in `normal_equations`.
+        """
+        theta, rows, n_rows = self._checked(theta, None)
+        N, P, c = n_rows * self.layout.sizes[-1], self.n_params, self._scale(n_rows)
+        if is_thin(N, P):
+            what = f"J, of {N} residuals by n_params={P}, held twice,"
+            check_memory(16 * N * P, what, _FEWER_UNITS)
+            return curvature.thin_model(self._error, theta, c)
+        _check_square(P, "JᵀJ", _FEWER_UNITS)
+        return curvature.normal_equations(self._error, theta, rows, n_rows, c)
+
+    def _penalised_model(self, theta, model: OutputModels) -> tuple:
+        """½ ‖r‖², Jᵀ r and JᵀJ over the outputs, with the penalty's share of each."""
+        loss, gradient, M = model.sum(np.ones(len(model.losses)))
         if self._penalty is None:
             return loss, gradient, M
         shrinkage = self._penalty * theta
@@ -489,7 +578,7 @@ class MLPObjective:
         ValueError
             If θ or X is invalid, or the result does not fit the memory of this machine.
         """
-        g = self._network(theta).input_gradient(self._checked_X(X))
+        g = self._network(theta).input_gradient(checked_rows(X, self._error.X))
         return g[:, 0] if self._single_output else g
 
     def _network(self, theta: ArrayLike) -> Network:
@@ -531,17 +620,8 @@ class MLPObjective:
         -------
         ndarray of shape (m,) or (m, n_outputs), as y was given
         """
-        y = self._network(theta).outputs(self._checked_X(X))
+        y = self._network(theta).outputs(checked_rows(X, self._error.X))
         return y[:, 0] if self._single_output else y
-
-    @ignoring_overflow()
-    def _checked_X(self, X) -> Rows:
-        """The rows of another matrix, validated, with the same features as the objective."""
-        X = check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X")
-        n_features = self.layout.sizes[0]
-        if X.shape[1] != n_features:
-            raise ValueError(f"X has {X.shape[1]} features; the objective has {n_features}.")
-        return self._error.X.like(X)
 
     def explain_overflow(self, theta: NDArray) -> str:
         """The reason why the loss is not finite at θ: the column or parameter that is too large."""
@@ -562,35 +642,3 @@ class MLPObjective:
 
 def _check_square(P: int, what: str, remedy: str) -> None:
     check_memory(16 * P * P, f"{what}, of n_params={P} rows and columns, held twice,", remedy)
-
-
-def checked_alphas(alpha: float | ArrayLike, n_layers: int) -> NDArray:
-    """The α of each layer; a ValueError unless they are finite numbers ≥ 0."""
-    try:
-        alphas = np.array([alpha] * n_layers if isinstance(alpha, Real) else alpha, np.float64)
-    except (TypeError, ValueError):
-        alphas = np.empty(0)
-    if alphas.shape != (n_layers,) or not np.all((alphas >= 0) & (alphas < math.inf)):
-        raise ValueError(
-            f"alpha={alpha!r}; it is a number ≥ 0, or {n_layers} of them, one for each layer."
-        )
-    return alphas
-
-
-@ignoring_overflow()
-def checked_weights(
-    sample_weight: ArrayLike, n_samples: int, n_outputs: int, name: str = "sample_weight"
-) -> NDArray:
-    """Weights of rows or of targets in float64; a ValueError unless they are ≥ 0, finite and not
-    all 0."""
-    if isinstance(sample_weight, Real):
-        sample_weight = np.full(n_samples, sample_weight)
-    w = check_array(sample_weight, dtype=np.float64, ensure_2d=False, input_name=name)
-    if w.shape not in ((n_samples,), (n_samples, n_outputs)):
-        outputs = f" and {n_outputs} outputs" if w.ndim > 1 else ""
-        raise ValueError(f"{name} has shape {w.shape}; there are {n_samples} rows{outputs}.")
-    if w.min() < 0:
-        raise ValueError(f"{name} has negative values, the least {w.min():g}.")
-    if w.max() == 0:
-        raise ValueError(f"{name} is all zero: no row is left.")
-    return w

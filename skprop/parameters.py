@@ -2,9 +2,9 @@
 
 from numbers import Integral, Real
 
+from .checks import checked_alphas
 from .compat import Interval, InvalidParameterError, StrOptions
 from .layout import hidden_sizes
-from .objective import checked_alphas
 
 __all__ = [
     "CONSTRAINTS", "by_evidence", "check_held_out", "check_together", "check_unchanged",

@@ -194,7 +194,8 @@ class FittedNetworks(FittedAttributes):
         setup = Setup.of(self)
         layout, activation = setup.layout, setup.output_activation
         networks = [Network(layout, theta, activation) for theta in self._of_members("theta_")]
-        committee = Committee(networks, self._of_members("_factor"), self._of_members("_noise"))
+        noises = [np.atleast_1d(noise) for noise in self._of_members("_noise")]
+        committee = Committee(networks, self._of_members("_factor"), noises)
         return committee, setup.units
 
     def _of_members(self, name: str) -> list:

@@ -85,8 +85,8 @@ class StandardUnits(NamedTuple):
         ValueError if one overflows."""
         return self._finite(gradient * self.scale[:, None])
 
-    def raw_variance(self, variance: float) -> NDArray:
-        """Turn a variance that all outputs share into raw units, one for each output."""
+    def raw_variance(self, variance: NDArray) -> NDArray:
+        """Turn variances of the outputs, of shape (n_outputs,), into raw units."""
         with np.errstate(over="ignore", under="ignore"):
             return (np.sqrt(variance) * self.scale) ** 2
 

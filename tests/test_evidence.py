@@ -632,6 +632,7 @@ class Counted:
     """An objective that remembers where it was evaluated."""
 
     layout, total_weight = OBJECTIVE.layout, OBJECTIVE.total_weight
+    output_weights = OBJECTIVE.output_weights
     loss_of_mean = OBJECTIVE.loss_of_mean
 
     def __init__(self):

@@ -8,6 +8,7 @@ from conftest import make_problem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, sparse
+from scipy.stats import norm
 from sklearn.linear_model import Ridge
 
 from skprop import MLPObjective
@@ -372,3 +373,31 @@ def test_every_layer_may_have_its_own_penalty(problem):
 def test_penalties_that_are_no_such_thing(alpha):
     with pytest.raises(ValueError, match="alpha="):
         MLPObjective(np.ones((3, 2)), np.ones(3), hidden_layer_sizes=2, alpha=alpha)
+
+
+def test_the_log_posterior_is_the_density_of_the_targets_and_of_the_weights(problem):
+    """By definition: y ~ N(f, σ²/w), A ~ N(0, σ²/α), and biases flat."""
+    noise, objective = 0.37, problem.objective()
+    f = [
+        reference.output(problem.theta, x, problem.sizes, problem.output_activation)
+        for x in problem.X
+    ]
+    there = problem.weights > 0
+    deviations = np.sqrt(noise / problem.weights[there])
+    expected = norm(np.array(f)[there], deviations).logpdf(problem.y[there]).sum()
+    for A, _ in reference.unpack(problem.theta, problem.sizes):
+        expected += norm(0, np.sqrt(noise / problem.alpha)).logpdf(A).sum()
+    value, gradient = objective.log_posterior(problem.theta, noise)
+    assert value == pytest.approx(expected, rel=1e-12)
+    scale = -objective.total_weight / noise
+    np.testing.assert_allclose(gradient, scale * objective.gradient(problem.theta), rtol=1e-14)
+    without = problem.objective(alpha=0.0, sample_weight=None).log_posterior(problem.theta, noise)
+    flat = norm(np.array(f), np.sqrt(noise)).logpdf(problem.y).sum()
+    assert without[0] == pytest.approx(flat, rel=1e-12)
+
+
+@pytest.mark.parametrize("noise", [0.0, -1.0, np.nan, np.inf])
+def test_a_noise_that_is_not_positive_is_refused(noise):
+    objective = make_problem(1, 1, "identity").objective()
+    with pytest.raises(ValueError, match="noise_variance="):
+        objective.log_posterior(objective.initial_theta(0), noise)

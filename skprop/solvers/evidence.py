@@ -3,14 +3,22 @@
 import math
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult
 
-from ..factors import Root
-from ..laplace import Evidence, alphas, evidence, least_alpha, noise_variance, spread
+from ..factors import OutputModels, Root
+from ..laplace import (
+    Evidence,
+    alphas,
+    common_noise,
+    evidence,
+    least_alpha,
+    noise_variance,
+    spread,
+)
 from .damping import Damping, linear_model
 from .progress import Callback, Progress, check_limits, floating
 from .reasons import CONVERGED, FAILED, INFINITE, limit_reached, within_tol
@@ -42,29 +50,33 @@ def minimize_evidence(
 ) -> OptimizeResult:
     """Minimise the penalised loss, with the penalty and the noise that the data make probable.
 
-    With W = Σ w, N = W d_K observations, r² = Σ_s w_s ‖f(x_s) − y_s‖² and ‖θ_i‖² the sum of the
-    squares of the weights of group i, every iteration takes a damped Gauss–Newton step on::
+    With W = Σ w, N observations of weight 1, r_k² = Σ_s w_s (f(x_s) − y_s)_k² for each output k and
+    ‖θ_i‖² the sum of the squares of the weights of group i, every iteration takes a damped
+    Gauss–Newton step on::
 
-        L(θ) = 1/(2W) [ r²(θ) + Σ_i α_i ‖θ_i‖² ]
+        L(θ) = 1/(2W) [ Σ_k u_k r_k²(θ) + Σ_i α_i ‖θ_i‖² ],    u_k = σ²/σ_k²
 
-    and then sets, with γ_i the part of γ that the weights of group i have (see `skprop.laplace`)::
+    and then sets, with γ_i and γ_k the parts of γ that the weights of group i have, and that
+    output k determines (see `skprop.laplace`)::
 
-        σ² ← r²/(N − γ),    α_i ← σ² γ_i/‖θ_i‖²
+        σ_k² ← r_k²/(N_k − γ_k),    α_i ← σ² γ_i/‖θ_i‖²
 
-    By default all weights are one group, and it starts with σ² the variance of the targets, so with
-    a strong penalty, which decreases as the fit improves.
+    σ² is the harmonic mean of the σ_k², so the u_k have mean 1. By default all weights are one
+    group, and it starts with σ_k² the variance of the targets, so with a strong penalty, which
+    decreases as the fit improves.
 
     Parameters
     ----------
     objective : MLPObjective with ``alpha=0``
-        Or anything with its ``loss(theta)``, ``normal_equations(theta)``, ``loss_of_mean()``,
-        ``total_weight`` and ``layout``.
+        Or anything with its ``loss_of_mean(by_output=True)``, ``total_weight``, ``output_weights``,
+        ``layout`` and, for one output, ``loss(theta)`` and ``normal_equations(theta)``, for several
+        ``residuals(theta)`` and ``output_models(theta)``.
     theta0 : array-like of shape (P,)
         Where to start; it is not changed.
     groups : sequence of integer arrays, optional
         The indices in θ of the weights of each α_i; parameters of no group have a flat prior.
-    alpha0, noise0 : array-like of shape (n_groups,) and float, optional
-        α_i and σ² to start with, as another run has found them at ``theta0``. From a cold start
+    alpha0, noise0 : array-like of shape (n_groups,) and (d_K,), optional
+        α_i and σ_k² to start with, as another run has found them at ``theta0``. From a cold start
         many groups get stuck where some are lost before the network has learnt their use.
     tol : float, default=1e-4
         The run ends where no entry of the gradient of L exceeds ``tol`` and neither an α_i nor σ²
@@ -77,8 +89,8 @@ def minimize_evidence(
     n_iter_no_change, max_iter, max_fun
         As in `minimize_lbfgs`; an evaluation (``max_fun``) is that of the loss at a step tried.
     callback : callable, optional
-        As in `minimize_lbfgs`; it is also told ``noise_variance``, ``n_effective`` and
-        ``log_evidence``.
+        As in `minimize_lbfgs`; it is also told ``noise_variance`` (σ² of one output, or an array of
+        the σ_k²), ``n_effective`` and ``log_evidence``.
 
     Returns
     -------
@@ -86,7 +98,7 @@ def minimize_evidence(
         As of `minimize_lbfgs`, ``fun`` with the penalty at the end; ``njev``, the evaluations of
         the normal equations; ``alpha``, a float or, with ``groups``, an array of shape
         (n_groups,); and ``evidence``, the `skprop.laplace.Evidence`
-        there: its ``noise`` is σ², its ``n_effective`` γ, and σ² H⁻¹ the covariance of the
+        there: its ``noise`` are the σ_k², its ``n_effective`` γ, and σ² H⁻¹ the covariance of the
         posterior, where its ``factor`` is the Cholesky factor L of H = L Lᵀ or, with
         2 N < P for N = n d_K, the array of a `skprop.factors.Woodbury`.
 
@@ -107,10 +119,11 @@ def minimize_evidence(
     progress = Progress(n_iter_no_change, min_decay=min_decay, callback=callback)
     status, message, history = None, None, deque(maxlen=_WINDOW + 1)
     with progress.running():
-        at, found = data.expand(theta), None
-        prior, total = _Prior(np.full(len(data.groups), np.nan), data.variance), at.squares
+        noise = data.variance if noise0 is None else np.array(noise0, np.float64, ndmin=1)
+        at, found = data.expand(theta, noise), None
+        prior, total = _Prior(np.full(len(data.groups), np.nan), noise), at.squares
         if at.is_finite():
-            prior = data.first_prior(at, alpha0, noise0)
+            prior = data.first_prior(at, alpha0, noise)
             total += float((data.precision(prior) * theta) @ theta)
             found = data.posterior(at, prior)
         else:
@@ -119,7 +132,7 @@ def minimize_evidence(
         damping = Damping(at.M)
         while status is None and progress.status is None:
             next_prior = data.update(at, found)
-            p = data.precision(next_prior)
+            at, p = at.under(next_prior.noise), data.precision(next_prior)
             slope = at.g + p * at.theta  # half the gradient of r² + α ‖A‖²
             largest = np.abs(slope).max(initial=0.0) / data.W
             history.append((data.log_likelihood(next_prior.noise), found.n_effective))
@@ -130,65 +143,91 @@ def minimize_evidence(
             if status is not None:
                 break
             prior = next_prior
-            at, total = _step(data, at, p, slope, damping, max_fun)
+            at, total = _step(data, at, prior.noise, p, slope, damping, max_fun)
             if not at.is_finite():
                 status, message = FAILED, INFINITE
                 break
             found = data.posterior(at, prior)
             progress.record(
                 at.theta, total / (2 * data.W), (at.theta, total, prior, found),
-                noise_variance=prior.noise, n_effective=found.n_effective,
+                noise_variance=prior.noise_variance, n_effective=found.n_effective,
                 log_evidence=found.log_evidence,
             )  # fmt: skip
     status, message = progress.conclude(status, message)
     theta, total, prior, found = progress.checkpoint
     return progress.result(
-        status, message, theta, total / (2 * data.W),
-        nfev=data.nfev, njev=data.njev, evidence=found,
-        alpha=float(prior.alpha[0]) if groups is None else prior.alpha,
+        status, message, theta, total / (2 * data.W), nfev=data.nfev, njev=data.njev,
+        alpha=float(prior.alpha[0]) if groups is None else prior.alpha, evidence=found,
     )  # fmt: skip
 
 
 class _Prior(NamedTuple):
-    """The hyper-parameters: α_i of each group, and σ²."""
+    """The hyper-parameters: α_i of each group, and σ_k² of each output."""
 
     alpha: NDArray
-    noise: float
+    noise: NDArray
+
+    @property
+    def noise_variance(self) -> float | NDArray:
+        """The σ_k², of a single output as a float."""
+        return float(self.noise[0]) if len(self.noise) == 1 else self.noise
 
 
 class _Expansion(NamedTuple):
-    """r² to second order around θ."""
+    """Σ_k u_k r_k² to second order around θ."""
 
     theta: NDArray
-    squares: float  # r²
-    g: NDArray  # half the gradient of r²
-    M: NDArray | Root  # Σ w ∇f ∇fᵀ
+    squares: float  # Σ u r²
+    g: NDArray  # half its gradient
+    M: NDArray | Root  # Σ u w ∇f ∇fᵀ
+    models: OutputModels | None = None  # of several outputs, half the r_k²
+
+    @classmethod
+    def of(cls, theta: NDArray, models: OutputModels, noise: NDArray) -> Self:
+        """The sum with the u_k of these noises."""
+        loss, g, M = models.sum(common_noise(noise)[1])
+        return cls(theta, 2 * loss, g, M, models)
+
+    def under(self, noise: NDArray) -> Self:
+        """The same at other noises."""
+        return self if self.models is None else self.of(self.theta, self.models, noise)
+
+    def squares_and_gammas(self, found: Evidence) -> tuple[NDArray, NDArray]:
+        """r_k² and γ_k of each output, at a posterior here."""
+        if self.models is None:
+            return np.array([self.squares]), np.array([found.n_effective])
+        gammas = self.models.traces(found.H, common_noise(found.noise)[1])
+        return 2 * self.models.losses, gammas
 
     def is_finite(self) -> bool:
         return math.isfinite(self.squares + np.abs(self.g).max(initial=0.0) + self.M.trace())
 
 
 class _Data:
-    """r² of the data of an objective as a function of θ, and the most probable α_i and σ²."""
+    """Σ u_k r_k² of the data as a function of θ, and the most probable α_i and σ_k²."""
 
     def __init__(self, objective, groups: Sequence[NDArray] | None):
-        d_K = objective.layout.sizes[-1]
         self._objective = objective
-        self.W, self.N = objective.total_weight, objective.total_weight * d_K
-        self.variance = 2 * objective.loss_of_mean() / d_K  # of the targets
+        self.W, self.N = objective.total_weight, objective.output_weights
+        self.variance = 2 * objective.loss_of_mean(by_output=True) * (self.W / self.N)  # of targets
         weights = [np.concatenate(objective.layout.weight_indices())]
         self.groups = weights if groups is None else list(groups)
         self.nfev = self.njev = 0  # evaluations of r², and of its expansion
 
-    def squares(self, theta: NDArray) -> float:
-        squares = 2 * self.W * self._objective.loss(theta)
+    def squares(self, theta: NDArray, noise: NDArray) -> float:
         self.nfev += 1
-        return squares
+        if len(noise) == 1:
+            return 2 * self.W * self._objective.loss(theta)
+        r = self._objective.residuals(theta).reshape(-1, len(noise))
+        return float(common_noise(noise)[1] @ np.einsum("sk,sk->k", r, r)) * self.W
 
-    def expand(self, theta: NDArray) -> _Expansion:
+    def expand(self, theta: NDArray, noise: NDArray) -> _Expansion:
+        self.nfev, self.njev = self.nfev or 1, self.njev + 1  # the first is an evaluation of r² too
+        if len(noise) > 1:
+            models = self._objective.output_models(theta).scaled(self.W)
+            return _Expansion.of(theta, models, noise)
         loss, g, M = linear_model(self._objective, theta)
         M *= self.W
-        self.nfev, self.njev = self.nfev or 1, self.njev + 1  # the first is an evaluation of r² too
         return _Expansion(theta, 2 * self.W * loss, self.W * g, M)
 
     def precision(self, prior: _Prior) -> NDArray:
@@ -198,18 +237,18 @@ class _Data:
     def posterior(self, at: _Expansion, prior: _Prior) -> Evidence:
         return evidence(at.M, at.theta, at.squares, self.N, self.groups, *prior)
 
-    def first_prior(self, at: _Expansion, alpha: ArrayLike | None, noise: float | None) -> _Prior:
-        """The given α_i and σ²; by default as if all weights were determined by the data."""
-        noise = self.variance if noise is None else noise
+    def first_prior(self, at: _Expansion, alpha: ArrayLike | None, noise: NDArray) -> _Prior:
+        """The given α_i; by default as if all weights were determined by the data."""
         if alpha is not None:
             return self._within_range(at, np.asarray(alpha, np.float64), noise)
         return self.prior(at, np.array([len(index) for index in self.groups]), noise)
 
-    def prior(self, at: _Expansion, gamma: NDArray, noise: float) -> _Prior:
-        """The most probable α_i at given γ_i and σ²."""
-        return self._within_range(at, alphas(at.theta, self.groups, gamma, noise), noise)
+    def prior(self, at: _Expansion, gamma: NDArray, noise: NDArray) -> _Prior:
+        """The most probable α_i at given γ_i and σ_k²."""
+        alpha = alphas(at.theta, self.groups, gamma, common_noise(noise)[0])
+        return self._within_range(at, alpha, noise)
 
-    def _within_range(self, at: _Expansion, alpha: NDArray, noise: float) -> _Prior:
+    def _within_range(self, at: _Expansion, alpha: NDArray, noise: NDArray) -> _Prior:
         """α_i where H is not singular and α_i is finite."""
         least = least_alpha(at.M, at.theta.dtype)
         most = min(_LARGEST_ALPHA * least, np.finfo(np.float64).max)
@@ -217,19 +256,21 @@ class _Data:
         return _Prior(np.maximum(alpha, least), noise)
 
     def update(self, at: _Expansion, found: Evidence) -> _Prior:
-        """The most probable α_i and σ² at the γ_i of a posterior."""
-        noise = noise_variance(at.squares, self.N, found.n_effective)
-        return self.prior(at, found.gamma, max(noise, _LEAST_NOISE * self.variance))
+        """The most probable α_i and σ_k² at the γ_i and γ_k of a posterior."""
+        squares, gammas = at.squares_and_gammas(found)
+        noise = noise_variance(squares, self.N, gammas)
+        return self.prior(at, found.gamma, np.maximum(noise, _LEAST_NOISE * self.variance))
 
-    def log_likelihood(self, noise: float) -> float:
-        """ln p of the residuals when their variance is ``noise``, up to a constant."""
-        return -0.5 * self.N * math.log(noise or 1.0)
+    def log_likelihood(self, noise: NDArray) -> float:
+        """ln p of the residuals when their variances are ``noise``, up to a constant."""
+        return -0.5 * float(self.N @ np.log(np.where(noise > 0, noise, 1.0)))
 
 
 def _step(
-    data: _Data, at: _Expansion, p: NDArray, slope: NDArray, damping: Damping, max_fun: int
-) -> tuple[_Expansion, float]:
-    """Take a step that lowers r² + Σ p θ²; the expansion of r² at its end, and that sum there.
+    data: _Data, at: _Expansion, noise: NDArray, p: NDArray, slope: NDArray, damping: Damping,
+    max_fun: int,
+) -> tuple[_Expansion, float]:  # fmt: skip
+    """Take a step that lowers Σ u r² + Σ p θ²; the expansion at its end, and that sum there.
 
     At the minimum, and after ``max_fun`` evaluations, nothing changes.
     """
@@ -240,10 +281,10 @@ def _step(
         if h is not None:
             trial = theta + h.astype(theta.dtype)
             if np.isfinite(trial).all():
-                trial_total = data.squares(trial) + float(p @ trial**2)
+                trial_total = data.squares(trial, noise) + float(p @ trial**2)
         if trial_total < total or promised <= rounding >= trial_total - total:
             damping.accept((total - trial_total) / promised if promised > rounding else 1.0)
-            return data.expand(trial), trial_total
+            return data.expand(trial, noise), trial_total
         if promised <= rounding:
             break
         damping.reject()
@@ -251,11 +292,14 @@ def _step(
 
 
 def _change(prior: _Prior, next_prior: _Prior) -> float:
-    """The largest relative change of an α_i and σ²; 0 for a next σ² of 0, an exact fit."""
-    if next_prior.noise == 0 or prior.noise == 0:
-        return 0.0 if next_prior.noise == 0 else math.inf
-    ratios = next_prior.alpha / prior.alpha, next_prior.noise / prior.noise
-    return max(float(np.abs(ratio - 1).max()) for ratio in ratios)
+    """The largest relative change of an α_i and a σ_k²; 0 where all next σ_k² are 0, exact fits."""
+    if not next_prior.noise.any():
+        return 0.0
+    moved = next_prior.noise != prior.noise
+    if not prior.noise[moved].all():
+        return math.inf
+    ratios = next_prior.alpha / prior.alpha, next_prior.noise[moved] / prior.noise[moved]
+    return max(float(np.abs(ratio - 1).max(initial=0.0)) for ratio in ratios)
 
 
 def _reason(largest, change, nit, nfev, tol, max_iter, max_fun):

@@ -1,0 +1,56 @@
+"""What rows, weights and penalties of an objective may be."""
+
+import math
+from numbers import Real
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_array
+
+from .rows import Rows
+from .threads import ignoring_overflow
+
+__all__ = ["FLOATS", "checked_alphas", "checked_rows", "checked_weights"]
+
+FLOATS = [np.float64, np.float32]
+
+
+@ignoring_overflow()
+def checked_rows(X, rows: Rows) -> Rows:
+    """The rows of another matrix, validated, with the features and the scaler of ``rows``."""
+    X = check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X")
+    if X.shape[1] != rows.shape[1]:
+        raise ValueError(f"X has {X.shape[1]} features; the objective has {rows.shape[1]}.")
+    return rows.like(X)
+
+
+def checked_alphas(alpha: float | ArrayLike, n_layers: int) -> NDArray:
+    """The α of each layer; a ValueError unless they are finite numbers ≥ 0."""
+    try:
+        alphas = np.array([alpha] * n_layers if isinstance(alpha, Real) else alpha, np.float64)
+    except (TypeError, ValueError):
+        alphas = np.empty(0)
+    if alphas.shape != (n_layers,) or not np.all((alphas >= 0) & (alphas < math.inf)):
+        raise ValueError(
+            f"alpha={alpha!r}; it is a number ≥ 0, or {n_layers} of them, one for each layer."
+        )
+    return alphas
+
+
+@ignoring_overflow()
+def checked_weights(
+    sample_weight: ArrayLike, n_samples: int, n_outputs: int, name: str = "sample_weight"
+) -> NDArray:
+    """Weights of rows or of targets in float64; a ValueError unless they are ≥ 0, finite and not
+    all 0."""
+    if isinstance(sample_weight, Real):
+        sample_weight = np.full(n_samples, sample_weight)
+    w = check_array(sample_weight, dtype=np.float64, ensure_2d=False, input_name=name)
+    if w.shape not in ((n_samples,), (n_samples, n_outputs)):
+        outputs = f" and {n_outputs} outputs" if w.ndim > 1 else ""
+        raise ValueError(f"{name} has shape {w.shape}; there are {n_samples} rows{outputs}.")
+    if w.min() < 0:
+        raise ValueError(f"{name} has negative values, the least {w.min():g}.")
+    if w.max() == 0:
+        raise ValueError(f"{name} is all zero: no row is left.")
+    return w
