@@ -4,6 +4,7 @@ from numbers import Integral, Real
 
 from .checks import checked_alphas
 from .compat import Interval, InvalidParameterError, StrOptions
+from .defaults import AUTO
 from .layout import hidden_sizes
 
 __all__ = [
@@ -18,7 +19,7 @@ def _interval(kind: type, low: float, high: float | None = None, closed: str = "
 
 _AT_LEAST_0, _ABOVE_0 = _interval(Real, 0), _interval(Real, 0, closed="neither")
 _AT_LEAST_1, _BELOW_1, _BOOLEAN = _interval(Integral, 1), _interval(Real, 0, 1), ["boolean"]
-CONSTRAINTS: dict[str, list] = {
+_CONSTRAINTS: dict[str, list] = {
     "hidden_layer_sizes": ["array-like", *_AT_LEAST_1],
     "output_activation": [StrOptions({"identity", "sigmoid"})],
     "solver": [StrOptions({"lbfgs", "lm", "sgd", "adam"}), callable],
@@ -45,6 +46,11 @@ CONSTRAINTS: dict[str, list] = {
     "n_members": _AT_LEAST_1,
     "missing_targets": [StrOptions({"error", "ignore"})],
     "standardize": _BOOLEAN,
+}
+
+CONSTRAINTS = {
+    name: [*allowed, *([StrOptions({"auto"})] if name in AUTO else [])]
+    for name, allowed in _CONSTRAINTS.items()
 }
 
 
@@ -118,12 +124,12 @@ def check_unchanged(parameters, **fitted) -> None:
 
 def is_incremental(parameters) -> bool:
     """Whether `partial_fit` is offered; an AttributeError says why not."""
-    if parameters.solver not in ("sgd", "adam"):
+    if parameters.solver not in ("sgd", "adam"):  # "auto" is neither, as it is not known yet
         raise AttributeError(
             f"partial_fit is offered for solver='sgd' and 'adam', not for {parameters.solver!r}."
         )
-    if parameters.early_stopping:
+    if parameters.early_stopping is True:
         raise AttributeError("partial_fit is not offered with early_stopping=True.")
-    if parameters.n_members > 1:
+    if parameters.n_members not in (1, "auto"):
         raise AttributeError("partial_fit is not offered with n_members > 1.")
     return True

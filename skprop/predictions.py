@@ -1,6 +1,6 @@
 """What a fitted estimator offers: predictions, their derivatives and deviations, and scores."""
 
-from typing import Literal, Self, overload
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,10 +10,10 @@ from sklearn.utils.validation import check_is_fitted
 from .attributes import FittedAttributes, posterior_attributes
 from .committee import Committee
 from .data import checked_features, r2_of_targets, training_data
+from .defaults import settled, told
 from .folds import Setup, objective_of
 from .layout import Layout
 from .network import Network
-from .parameters import by_evidence
 from .posterior import laplace, require_memory
 from .scaling import StandardUnits
 
@@ -134,7 +134,8 @@ class FittedNetworks(FittedAttributes):
             posterior cannot be computed in floating point.
         """
         check_is_fitted(self, "theta_")
-        if by_evidence(self) and not hasattr(self, "alpha_"):
+        settings = self._settings()
+        if isinstance(settings["alpha"], str) and not hasattr(self, "alpha_"):
             raise ValueError(
                 "fit_posterior with alpha='evidence' after set_theta: give alpha the penalty of "
                 "the θ that was set."
@@ -145,7 +146,7 @@ class FittedNetworks(FittedAttributes):
             objective = objective_of(data, setup, alpha=0.0)
             require_memory(objective)
             thetas = self._of_members("theta_")
-            alphas = self._of_members("alpha_") or [self.alpha] * len(thetas)
+            alphas = self._of_members("alpha_") or [settings["alpha"]] * len(thetas)
             posteriors = [laplace(objective, *each) for each in zip(thetas, alphas, strict=True)]
             if any(posterior is None for posterior in posteriors):
                 raise ValueError(
@@ -197,6 +198,10 @@ class FittedNetworks(FittedAttributes):
         noises = [np.atleast_1d(noise) for noise in self._of_members("_noise")]
         committee = Committee(networks, self._of_members("_factor"), noises)
         return committee, setup.units
+
+    def _settings(self) -> dict[str, Any]:
+        """What the fit made of the parameters that may be "auto"."""
+        return getattr(self, "settings_", None) or told(settled(self))
 
     def _of_members(self, name: str) -> list:
         """A fitted attribute of each member; none if there is no such attribute."""

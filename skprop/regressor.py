@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -14,9 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 from .attributes import attributes
 from .callbacks import fit_task
 from .compat import CallbackSupportMixin
-from .data import held_out_data, training_data
+from .data import Data, held_out_data, training_data
+from .defaults import settled, told
 from .fitting import DEFAULT_TOL, Fit, Solver, fit_one, fit_side_by_side
-from .folds import MISSING, Fold, Setup, folds
+from .folds import MISSING, Setup, folds
 from .layout import Layout, checked_theta
 from .objective import MLPObjective
 from .parameters import CONSTRAINTS, by_evidence, check_held_out, check_together, is_incremental
@@ -303,16 +305,17 @@ class MLPSigmoidRegressor(
         ConvergenceWarning
             If the solver stopped before it was done; the message tells the remedy.
         """
+        held_out = X_val, y_val, sample_weight_val
         with self._unchanged_on_error():
-            self._check_parameters()
-            check_held_out(self, X_val, y_val, sample_weight_val)
+            self._validate_params()
             with fit_task(self, X, y, sample_weight) as report:
                 earlier = self._earlier() if self.warm_start else None
-                held_out = X_val, y_val, sample_weight_val
-                setup, fold_of = self._folds(earlier, X, y, sample_weight, held_out)
+                settings, *data = self._settled(earlier, X, y, sample_weight, held_out)
+                setup, fold_of = folds(settings, *data, earlier)
                 forgotten = attributes([]) if earlier is None else {}
-                self._set(forgotten | setup.attributes())
-                fits = fit_side_by_side(fold_of, self.n_members, Solver.of(self), report)
+                self._set(forgotten | setup.attributes() | {"settings_": told(settings)})
+                del data  # the rows as they were given are let go before a solver runs
+                fits = fit_side_by_side(fold_of, settings.n_members, Solver.of(settings), report)
                 self._adopt(fits)
         return self
 
@@ -342,10 +345,11 @@ class MLPSigmoidRegressor(
             is no longer that of the first call.
         """
         with self._unchanged_on_error():
-            self._check_parameters()
-            setup, fold_of = self._folds(self._earlier(), X, y, sample_weight)
-            self._set(setup.attributes())
-            self._adopt([fit_one(fold_of(0), Solver.of(self, one_epoch=True))])
+            self._validate_params()
+            settings, *data = self._settled(self._earlier(), X, y, sample_weight, one_network=True)
+            setup, fold_of = folds(settings, *data, self._earlier())
+            self._set(setup.attributes() | {"settings_": told(settings)})
+            self._adopt([fit_one(fold_of(0), Solver.of(settings, one_epoch=True))])
         return self
 
     def make_objective(
@@ -385,20 +389,22 @@ class MLPSigmoidRegressor(
         >>> print(f"{model.set_theta(result.x).score(X, y):.2f}")
         0.57
         """
-        if self.early_stopping:
+        settings = settled(self)
+        if settings.early_stopping:
             raise ValueError(
                 "make_objective with early_stopping=True: early stopping belongs to the built-in "
                 "solvers. Set early_stopping=False, and hold rows out yourself."
             )
-        if by_evidence(self):
+        if by_evidence(settings):
             raise ValueError(
                 "make_objective with alpha='evidence', under which the penalty changes as the fit "
                 "goes on. Give alpha a number, or the alpha_ of a fit."
             )
-        self._check_parameters()
+        self._validate_params()
         earlier = self._earlier() if self.warm_start else None
-        setup, fold_of = self._folds(earlier, X, y, sample_weight)
-        prepared = setup.attributes().items()
+        _, *data = self._settled(earlier, X, y, sample_weight, one_network=True)
+        setup, fold_of = folds(settings, *data, earlier)
+        prepared = (setup.attributes() | {"settings_": told(settings)}).items()
         self._prepared = {name: value for name, value in prepared if value is not MISSING}
         fold = fold_of(0)
         return fold.objective, fold.theta0.copy()
@@ -428,9 +434,10 @@ class MLPSigmoidRegressor(
         prepared = getattr(self, "_prepared", None)
         if prepared is None:
             check_is_fitted(self, "theta_")
-            prepared = Setup.of(self).attributes()
+            prepared = Setup.of(self).attributes() | {"settings_": self._settings()}
         layout, dtype = Layout(prepared["_sizes"]), prepared["_dtype"]
-        if self.n_members > 1 and np.ndim(theta) == 2 and len(theta) == self.n_members:
+        n_members = prepared["settings_"]["n_members"]
+        if n_members > 1 and np.ndim(theta) == 2 and len(theta) == n_members:
             theta = np.array([checked_theta(row, layout, dtype) for row in theta])
         else:
             theta = checked_theta(theta, layout, dtype).copy()
@@ -447,23 +454,25 @@ class MLPSigmoidRegressor(
 
     # ---- the steps of a fit --------------------------------------------------------------
 
-    def _check_parameters(self) -> None:
-        self._validate_params()
-        check_together(self)
-
     def _earlier(self) -> tuple[Setup, Fit] | None:
         """The setup and the fit that a warm start or `partial_fit` continues."""
         return (Setup.of(self), Fit.of(self)) if hasattr(self, "theta_") else None
 
-    def _folds(
-        self, earlier, X, y, sample_weight, held_out=(None, None, None)
-    ) -> tuple[Setup, Callable[[int], Fold]]:
-        """Validate data, and make the setup and the folds of a fit; nothing is stored."""
+    def _settled(
+        self, earlier, X, y, sample_weight, held_out=(None, None, None), one_network=False
+    ) -> tuple[SimpleNamespace, Data, Data | None]:
+        """Validate data, and settle the parameters by them; nothing is stored."""
+        watched = held_out[0] is not None
+        check_together(settled(self, watched=watched))
         expected = None if earlier is None else earlier[0].expected
-        data, watched = training_data(self, X, y, sample_weight, expected), None
-        if held_out[0] is not None:
+        data = training_data(self, X, y, sample_weight, expected)
+        shape = None if one_network else data.rows.shape
+        settings = settled(self, shape, data.y.shape[1], watched=watched)
+        check_together(settings)
+        check_held_out(settings, *held_out)
+        if watched:
             watched = held_out_data(self, data, *held_out, expected or data.expected)
-        return folds(self, data, watched, earlier)
+        return settings, data, watched or None
 
     def _adopt(self, fits: Sequence[Fit]) -> None:
         """Warn of what went wrong in the fits, and write their attributes."""

@@ -187,3 +187,9 @@ def test_the_baseline_is_the_mean_of_each_target_by_its_weights():
     assert objective.total_weight == w.sum() / 2
     assert objective.n_observations == np.count_nonzero(w)
     assert objective.loss_of_mean() == pytest.approx(2 * squares / (2 * w.sum() / 2), rel=1e-12)
+
+
+def test_the_weight_of_a_row_is_the_mean_of_those_of_its_targets():
+    w = RNG.uniform(0.0, 2.0, Y.shape)
+    scaler = model().fit(X, Y, w).x_scaler_
+    np.testing.assert_allclose(scaler.mean_, np.average(X, axis=0, weights=w.mean(axis=1)))

@@ -1,0 +1,78 @@
+"""What a fit does where parameters are left to it: one table, without anything of the machine."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from .layout import Layout, hidden_sizes
+
+__all__ = ["AUTO", "settled", "told"]
+
+# One network, as any explicit choice of a solver or a penalty gets it.
+_ONE: dict[str, Any] = {
+    "hidden_layer_sizes": (50,),
+    "solver": "lbfgs",
+    "alpha": 1e-4,
+    "n_members": 1,
+    "early_stopping": False,
+    "tol": 1e-4,
+    "n_iter_no_change": 25,
+}
+_FEW_ROWS = _ONE | {"alpha": "evidence", "n_members": 5}
+_MANY_ROWS = _ONE | {
+    "hidden_layer_sizes": (50, 50),
+    "solver": "adam",
+    "n_members": 5,
+    "early_stopping": True,
+    "tol": 1e-5,
+    "n_iter_no_change": 50,
+}
+AUTO = tuple(_ONE)  # the parameters that may be "auto"
+# Multiplications of an iteration under the evidence; five members of 40 iterations then take some
+# 20 s on one core.
+_MOST_WORK = 2e9
+
+
+def settled(
+    parameters, shape: tuple[int, int] | None = None, n_outputs: int = 1, *, watched: bool = False
+) -> SimpleNamespace:
+    """The parameters of an estimator with a value in the place of each "auto".
+
+    Parameters
+    ----------
+    parameters : MLPSigmoidRegressor
+        Its parameters are read.
+    shape : tuple of int, optional
+        The numbers of rows and features of X. Without them, as for `partial_fit` and
+        `make_objective`, it is one network.
+    n_outputs : int, default=1
+    watched : bool, default=False
+        Whether rows to watch are given, which asks for early stopping.
+    """
+    values = parameters.get_params(deep=False)
+    given = {name: value for name, value in values.items() if not _is_auto(value, name)}
+    if watched:
+        given.setdefault("early_stopping", True)
+    return SimpleNamespace(**(_choice(given, shape, n_outputs) | given))
+
+
+def told(settings: SimpleNamespace) -> dict[str, Any]:
+    """The settings in the place of parameters that may be "auto", as an estimator stores them."""
+    return {name: getattr(settings, name) for name in AUTO}
+
+
+def _is_auto(value: Any, name: str) -> bool:
+    return name in AUTO and isinstance(value, str) and value == "auto"
+
+
+def _choice(given: dict, shape: tuple[int, int] | None, n_outputs: int) -> dict[str, Any]:
+    """The row of the table for these parameters and data."""
+    if shape is None or "solver" in given or "alpha" in given or given["warm_start"]:
+        return _ONE
+    n, d = shape
+    hidden = hidden_sizes(given.get("hidden_layer_sizes", _FEW_ROWS["hidden_layer_sizes"]))
+    N, P = n * n_outputs, Layout((d, *hidden, n_outputs)).n_params
+    few = N * P * min(N, P) <= _MOST_WORK
+    choice = _FEW_ROWS if few else _MANY_ROWS
+    # Early stopping is not for the evidence; without it many rows are for L-BFGS.
+    agrees = given.get("early_stopping", choice["early_stopping"]) == choice["early_stopping"]
+    return choice if agrees else _ONE

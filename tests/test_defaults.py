@@ -1,0 +1,109 @@
+"""What a fit does where parameters are "auto"."""
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from skprop import MLPSigmoidRegressor
+from skprop.defaults import AUTO, settled
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 3))
+Y = np.sin(X[:, 0]) + 0.1 * RNG.normal(size=60)
+ONE = {
+    "hidden_layer_sizes": (50,), "solver": "lbfgs", "alpha": 1e-4, "n_members": 1,
+    "early_stopping": False, "tol": 1e-4, "n_iter_no_change": 25,
+}  # fmt: skip
+FEW = ONE | {"alpha": "evidence", "n_members": 5}
+MANY = ONE | {
+    "hidden_layer_sizes": (50, 50), "solver": "adam", "n_members": 5, "early_stopping": True,
+    "tol": 1e-5, "n_iter_no_change": 50,
+}  # fmt: skip
+
+
+def auto(**parameters):
+    return MLPSigmoidRegressor(**(dict.fromkeys(AUTO, "auto") | {"random_state": 0} | parameters))
+
+
+def choice(shape, n_outputs=1, watched=False, **parameters):
+    settings = settled(auto(**parameters), shape, n_outputs, watched=watched)
+    return {name: getattr(settings, name) for name in AUTO}
+
+
+@pytest.mark.parametrize(
+    ("shape", "n_outputs", "expected"),
+    [
+        ((20, 1), 1, FEW),
+        ((1_000, 8), 1, FEW),
+        ((7_900, 8), 1, FEW),  # 7,900 · 501² multiplications
+        ((8_000, 8), 1, MANY),
+        ((500, 100), 1, FEW),  # by the smaller side, 500² · 5,151
+        ((700, 100), 1, MANY),
+        ((3_000, 8), 3, FEW),
+        ((4_000, 8), 3, MANY),
+        ((1_000_000, 10), 1, MANY),
+    ],
+)
+def test_the_table(shape, n_outputs, expected):
+    assert choice(shape, n_outputs) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"alpha": 0.1}, ONE | {"alpha": 0.1}),
+        ({"alpha": "evidence"}, ONE | {"alpha": "evidence"}),
+        ({"solver": "lm"}, ONE | {"solver": "lm"}),
+        ({"warm_start": True}, ONE),
+        ({"early_stopping": True}, ONE | {"early_stopping": True}),
+        ({"n_members": 2}, FEW | {"n_members": 2}),
+        ({"hidden_layer_sizes": (9,)}, FEW | {"hidden_layer_sizes": (9,)}),
+        ({"tol": 1e-3}, FEW | {"tol": 1e-3}),
+    ],
+)
+def test_what_is_given_is_kept_and_a_solver_or_a_penalty_asks_for_one_network(given, expected):
+    assert choice((1_000, 8), **given) == expected
+
+
+def test_many_rows_without_early_stopping_are_one_network():
+    assert choice((100_000, 8), early_stopping=False) == ONE
+    assert choice((100_000, 8), early_stopping=True) == MANY
+
+
+def test_rows_to_watch_ask_for_early_stopping():
+    assert choice((1_000, 8), watched=True) == ONE | {"early_stopping": True}
+    model = auto().fit(X[:50], Y[:50], X_val=X[50:], y_val=Y[50:])
+    assert model.settings_ == ONE | {"early_stopping": True}
+
+
+def test_the_width_that_is_given_decides_what_is_few():
+    assert choice((8_000, 8), hidden_layer_sizes=10)["solver"] == "lbfgs"
+    assert choice((1_000, 8), hidden_layer_sizes=(200, 200))["solver"] == "adam"
+
+
+def test_a_fit_tells_what_it_chose_and_get_params_what_was_given():
+    model = auto().fit(X, Y)
+    assert model.settings_ == FEW
+    assert model.theta_.shape == (5, 251)
+    assert all(model.get_params()[name] == "auto" for name in AUTO)
+    assert clone(model).get_params() == model.get_params()
+    explicit = MLPSigmoidRegressor(**FEW, random_state=0).fit(X, Y)
+    np.testing.assert_array_equal(explicit.theta_, model.theta_)
+
+
+def test_an_objective_is_that_of_one_network():
+    model = auto()
+    _, theta0 = model.make_objective(X, Y)
+    assert model.set_theta(theta0).settings_ == ONE
+    assert model.predict(X).shape == (60,)
+    assert model.fit_posterior(X, Y).predict(X, return_std=True)[1].shape == (60,)
+
+
+def test_partial_fit_is_that_of_one_network():
+    model = auto(solver="adam").partial_fit(X, Y)
+    assert model.settings_ == ONE | {"solver": "adam"}
+
+
+def test_partial_fit_needs_a_solver():
+    with pytest.raises(AttributeError, match="partial_fit"):
+        auto().partial_fit(X, Y)
