@@ -5,15 +5,22 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .fitting import Fit
 from .folds import MISSING, Setup
-from .laplace import Evidence
+from .laplace import Evidence, above_zero
+from .posterior import Deferred
 
 __all__ = ["FittedAttributes", "attributes", "posterior_attributes"]
+
+
+_OF_POSTERIORS = (
+    "_factor", "_noise", "_shift", "_doubt", "effective_n_parameters_", "log_evidence_",
+    "noise_variance_",
+)  # fmt: skip
 
 
 class FittedAttributes:
@@ -37,7 +44,28 @@ class FittedAttributes:
             self.__dict__ = before  # a single step, so that a second Ctrl-C cannot halve it
             raise
 
+    def _settle(self) -> None:
+        """Compute the posterior that a fit has put off; other threads that ask wait for it."""
+        deferred = vars(self).get("_deferred")
+        if deferred is not None:
+            posteriors = [posterior.get() for posterior in deferred]
+            self._set(posterior_attributes(posteriors, Setup.of(self)))
+            vars(self).pop("_deferred", None)  # after the rest is there, for those that do not wait
+
+    if not TYPE_CHECKING:  # a type checker would take any name for an attribute
+
+        def __getattr__(self, name: str):
+            """An attribute of a posterior that is computed now."""
+            if name in _OF_POSTERIORS and "_deferred" in vars(self):
+                self._settle()
+            try:
+                return vars(self)[name]
+            except KeyError:
+                message = f"{type(self).__name__!r} object has no attribute {name!r}"
+                raise AttributeError(message, name=name, obj=self) from None
+
     def __getstate__(self):
+        self._settle()  # so that training rows never leave with the estimator
         return super().__getstate__() | {"_skprop_version": _version()}
 
     def __setstate__(self, state):
@@ -95,26 +123,38 @@ def attributes(fits: Sequence[Fit], setup: Setup | None = None) -> dict[str, Any
     }
     if found["alpha_"] is None:
         found["alpha_"] = MISSING
-    return found | posterior_attributes([fit.posterior for fit in fits], setup)
+    posteriors = [fit.posterior for fit in fits]
+    if any(isinstance(posterior, Deferred) for posterior in posteriors):
+        return found | posterior_attributes([], setup) | {"_deferred": posteriors}
+    return found | posterior_attributes(posteriors, setup)
 
 
 def posterior_attributes(
     posteriors: Sequence[Evidence | None], setup: Setup | None
 ) -> dict[str, Any]:
     """The fitted attributes of the posteriors, `MISSING` unless every network has one."""
-    names = (
-        "_factor", "_noise", "effective_n_parameters_", "log_evidence_", "noise_variance_",
-    )  # fmt: skip
+    found = dict.fromkeys((*_OF_POSTERIORS, "_deferred"), MISSING)
     if not posteriors or any(posterior is None for posterior in posteriors):
-        return dict.fromkeys(names, MISSING)
-    _, noises, _, n_effective, log_evidences = zip(*posteriors, strict=True)
-    factors = [posterior.factor for posterior in posteriors]
-    columns = factors, noises, n_effective, log_evidences
-    values = [column[0] if len(posteriors) == 1 else np.array(column) for column in columns]
-    variances = [setup.units.raw_variance(noise) for noise in noises]
+        return found
+    one = len(posteriors) == 1
+
+    def joined(values: list) -> Any:
+        return values[0] if one else np.array(values)
+
+    noises = [posterior.noise for posterior in posteriors]
+    variances = [setup.units.raw_variance(above_zero(noise)) for noise in noises]
     variance = np.broadcast_to(np.mean(variances, axis=0), setup.sizes[-1:])
-    values.append(float(variance[0]) if setup.single_output else variance.copy())
-    return dict(zip(names, values, strict=True))
+    found |= {
+        "_factor": joined([posterior.factor for posterior in posteriors]),
+        "_noise": joined(noises),
+        "effective_n_parameters_": joined([posterior.n_effective for posterior in posteriors]),
+        "log_evidence_": joined([posterior.log_evidence for posterior in posteriors]),
+        "noise_variance_": float(variance[0]) if setup.single_output else variance.copy(),
+    }
+    if posteriors[0].shift is not None:
+        found["_shift"] = joined([posterior.shift for posterior in posteriors])
+    doubts = sorted({posterior.doubt for posterior in posteriors if posterior.doubt})
+    return found | ({"_doubt": doubts[0]} if doubts else {})
 
 
 def _best_loss(fit: Fit) -> float | None:

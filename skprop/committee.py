@@ -1,17 +1,22 @@
 """Several networks that predict together; one network is a committee of one."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import t
 
-from .laplace import common_noise
+from .laplace import above_zero, common_noise
 from .network import Network
 from .posterior import model_variance
 from .rows import Rows
 
-__all__ = ["Committee"]
+__all__ = ["Committee", "quantile"]
+
+# Degrees of freedom with which intervals covered their share, of one network and of several.
+_ALONE, _TOGETHER = 8, 5
 
 
 class Committee(NamedTuple):
@@ -25,33 +30,45 @@ class Committee(NamedTuple):
         H/σ²; none if unknown.
     noises : sequence of ndarray of shape (d_K,)
         σ_k² of the outputs of each.
+    shifts : sequence of ndarray
+        θ* − θ of each, from its parameters to the mode of its posterior; none where they are 0.
     """
 
     networks: Sequence[Network]
     factors: Sequence[NDArray] = ()
     noises: Sequence[NDArray] = ()
+    shifts: Sequence[NDArray] = ()
 
     def mean(self, rows: Rows) -> NDArray:
         """The mean of the networks' outputs, of shape (rows, d_K)."""
         return _mean_of([network.outputs(rows) for network in self.networks])
 
-    def mean_and_deviation(self, rows: Rows) -> tuple[NDArray, NDArray]:
-        """The mean, and the standard deviation of a target of weight 1 around it.
+    def mean_and_deviation(self, rows: Rows, of: str = "target") -> tuple[NDArray, NDArray]:
+        """The mean, and the standard deviation around it of a target of weight 1, or of the
+        "model": of what that target would be without its noise.
 
         Its square is the mean of the members' variances and the variance of their outputs.
         """
         outputs = [network.outputs(rows) for network in self.networks]
+        shifts = self.shifts or [None] * len(self.networks)
         with np.errstate(over="ignore", invalid="ignore"):
             variances = [
-                noise * (1 + common_noise(noise)[1] * model_variance(network, rows, factor))
-                for network, factor, noise in zip(*self, strict=True)
-            ]  # σ_k² (1 + u_k gᵀ H⁻¹ g)
+                model_variance(network, rows, factor, common_noise(noise)[0], shift)
+                + (above_zero(noise) if of == "target" else 0.0)
+                for network, factor, noise, shift in zip(*self[:3], shifts, strict=True)
+            ]
             spread = np.var(outputs, axis=0, dtype=np.float64)
             return _mean_of(outputs), np.sqrt(np.mean(variances, axis=0) + spread)
 
     def input_gradient(self, rows: Rows) -> NDArray:
         """The derivatives of the mean output by the raw features, of shape (rows, d_K, d_0)."""
         return _mean_of([network.input_gradient(rows) for network in self.networks])
+
+
+def quantile(coverage: float, n_members: int) -> float:
+    """The number of standard deviations on both sides of a prediction that cover such a share."""
+    freedom = _ALONE if n_members == 1 else _TOGETHER
+    return float(t.ppf((1 + coverage) / 2, freedom)) * math.sqrt((freedom - 2) / freedom)
 
 
 def _mean_of(values: list[NDArray]) -> NDArray:

@@ -217,6 +217,16 @@ class OutputModels(NamedTuple):
             M[np.ix_(at, at)] += u_k * M_k
         return loss, gradient, M
 
+    def losses_at(self, d: NDArray) -> NDArray:
+        """The losses at θ + d."""
+        if isinstance(self.products, Root):
+            squares = (d @ self.products.Jt).reshape(len(self.losses), -1) ** 2
+            second = squares.sum(axis=1)
+        else:
+            each = zip(self.products, self.index, strict=True)
+            second = np.array([d[at] @ M @ d[at] for M, at in each])
+        return np.maximum(self.losses + self.gradients @ d + 0.5 * second, 0.0)
+
     def traces(self, H: "Cholesky | Woodbury", u: NDArray) -> NDArray:
         """u_k tr(H⁻¹ J_kᵀ J_k) for each output k, with H of the ``sum`` for u and a diagonal."""
         if isinstance(H, Woodbury):

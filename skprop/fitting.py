@@ -15,7 +15,7 @@ from .laplace import Evidence
 from .layout import checked_theta
 from .objective import MLPObjective
 from .parameters import by_evidence
-from .posterior import affordable, laplace, require_memory
+from .posterior import Deferred, affordable, linear_laplace, require_memory
 from .solvers import (
     CALLBACK,
     INTERRUPTED,
@@ -57,7 +57,7 @@ class Fit(NamedTuple):
     validation_scores: list[float] | None = None
     state: dict | None = None
     alpha: float | None = None
-    posterior: Evidence | None = None
+    posterior: Evidence | Deferred | None = None
     warning: str | None = None
 
     @classmethod
@@ -216,7 +216,7 @@ def _kept(fold: Fold, solver: Solver, result: OptimizeResult, earlier: Fit | Non
         scores = [*(before.validation_scores or []), *(_r_squared(loss, baseline) for loss in new)]
     posterior = result.evidence if by_evidence else None
     if not by_evidence and not solver.one_epoch and affordable(objective):
-        posterior = laplace(objective, result.x, objective.alpha)
+        posterior = Deferred(partial(linear_laplace, objective, result.x))
     state = getattr(result, "state", None)
     return Fit(
         theta=result.x,

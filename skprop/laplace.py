@@ -27,8 +27,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from .factors import Cholesky, Root, Woodbury, factorised
 
 __all__ = [
-    "FLAT", "Evidence", "alphas", "common_noise", "evidence", "least_alpha", "noise_variance",
-    "spread",
+    "FLAT", "Evidence", "above_zero", "alphas", "common_noise", "evidence", "least_alpha",
+    "noise_variance", "spread",
 ]  # fmt: skip
 
 # The data may leave a bias open, as that of a unit without effect; with a flat prior it has no
@@ -37,6 +37,8 @@ __all__ = [
 FLAT = 2e-5
 # N − γ is at least this share of N: with more parameters than observations γ may come close to N.
 _LEAST_FREEDOM = 0.05
+# In standard units: where the targets of the fit do not vary, they say nothing of their noise.
+_NOISE_OF_CONSTANT = 1e-4
 
 
 class Evidence(NamedTuple):
@@ -47,6 +49,8 @@ class Evidence(NamedTuple):
     gamma: NDArray  # γ_i, the effective number of parameters of each group
     n_effective: float  # γ, with those of the flat parameters
     log_evidence: float
+    shift: NDArray | None = None  # θ* − θ, from where the fit ended to the mode; None for 0
+    doubt: str | None = None  # why error bars are not to be trusted
 
     @property
     def factor(self) -> NDArray:
@@ -115,6 +119,11 @@ def common_noise(noise: NDArray) -> tuple[float, NDArray]:
     precision = 1 / noise[noisy]
     u[noisy] = precision / precision.mean()
     return float((u * noise)[noisy].mean()), u
+
+
+def above_zero(noise: NDArray) -> NDArray:
+    """The σ_k², where 0, as of a target that does not vary, replaced by a small number."""
+    return np.where(noise > 0, noise, _NOISE_OF_CONSTANT)
 
 
 def noise_variance(

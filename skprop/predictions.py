@@ -1,5 +1,7 @@
 """What a fitted estimator offers: predictions, their derivatives and deviations, and scores."""
 
+import warnings
+from numbers import Real
 from typing import Any, Literal, Self, overload
 
 import numpy as np
@@ -8,13 +10,13 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from .attributes import FittedAttributes, posterior_attributes
-from .committee import Committee
+from .committee import Committee, quantile
 from .data import checked_features, r2_of_targets, training_data
 from .defaults import settled, told
 from .folds import Setup, objective_of
 from .layout import Layout
 from .network import Network
-from .posterior import laplace, require_memory
+from .posterior import laplace, linear_laplace, require_memory
 from .scaling import StandardUnits
 
 __all__ = ["FittedNetworks"]
@@ -42,17 +44,21 @@ class FittedNetworks(FittedAttributes):
     def predict(self, X, return_std: Literal[False] = False) -> NDArray: ...
 
     @overload
-    def predict(self, X, return_std: Literal[True]) -> tuple[NDArray, NDArray]: ...
+    def predict(self, X, return_std: Literal[True, "model"]) -> tuple[NDArray, NDArray]: ...
 
-    def predict(self, X, return_std: bool = False) -> NDArray | tuple[NDArray, NDArray]:
+    def predict(
+        self, X, return_std: bool | Literal["model"] = False
+    ) -> NDArray | tuple[NDArray, NDArray]:
         """Predict the targets of the rows of X.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        return_std : bool, default=False
-            Whether to return a standard deviation for each prediction too: that of the noise and
-            of the parameters, from the linearised Laplace posterior.
+        return_std : bool or "model", default=False
+            Whether to return a standard deviation for each prediction too, from the linearised
+            Laplace posterior: that of a target, which is uncertain by its noise and by the
+            parameters; with "model" by the parameters alone. With a fixed ``alpha`` `fit` keeps the
+            training rows, in standard units, until this is first asked for.
 
         Returns
         -------
@@ -66,27 +72,84 @@ class FittedNetworks(FittedAttributes):
         NotFittedError
             Before `fit`.
         ValueError
-            If the number or the names of the features are not those of the fit, or a row is so far
-            from those of the fit that its prediction overflows; with
-            ``return_std``, where `fit_posterior` has to be called first.
+            If ``return_std`` is another string, the number or the names of the features are not
+            those of the fit, or a row is so far from those of the fit that its prediction
+            overflows; with ``return_std``, where `fit_posterior` has to be called first.
+
+        Warns
+        -----
+        UserWarning
+            With ``return_std``, where a fit with a fixed ``alpha`` has followed the noise, so that
+            its error bars are rough; the message tells the remedy.
 
         References
         ----------
         D. J. C. MacKay, "A practical Bayesian framework for backpropagation networks", Neural
         Computation 4 (1992), 448-472.
         """
-        committee, units = self._fitted()
-        if return_std and not committee.factors:
-            raise ValueError(
-                f"return_std=True needs the posterior of the {self.theta_.shape[-1]} parameters, "
-                "which fit did not compute by itself. Call fit_posterior(X, y) with the training "
-                "data."
-            )
+        if return_std is False:
+            committee, units = self._fitted()
+            return units.raw(committee.mean(units.rows(checked_features(self, X))))
+        if isinstance(return_std, str) and return_std != "model":
+            raise ValueError(f"return_std={return_std!r}; it is True, False or 'model'.")
+        return self._mean_and_deviation(X, return_std == "model")
+
+    def _mean_and_deviation(self, X, of_model: bool) -> tuple[NDArray, NDArray]:
+        """The prediction and its standard deviation, with the warning of a posterior in doubt."""
+        committee, units = self._fitted(with_posterior=True)
         rows = units.rows(checked_features(self, X))
-        if not return_std:
-            return units.raw(committee.mean(rows))
-        mean, deviation = committee.mean_and_deviation(rows)
+        if "_doubt" in vars(self):
+            warnings.warn(self._doubt, UserWarning, stacklevel=3)
+        mean, deviation = committee.mean_and_deviation(rows, "model" if of_model else "target")
         return units.raw(mean), units.raw_deviation(deviation)
+
+    def predict_interval(self, X, coverage: float = 0.95) -> tuple[NDArray, NDArray]:
+        """Predict an interval for the target of each row of X.
+
+        It is the prediction ± a quantile of Student's t distribution with the standard deviation of
+        ``predict(X, return_std=True)``, as errors have heavier tails than a Gaussian. The degrees
+        of freedom, 8 for one network and 5 for several, are those with which the intervals of
+        ``alpha="evidence"`` covered their share of test rows (see the page on error bars).
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        coverage : float, default=0.95
+            Share of targets of weight 1 that lie within, above 0 and below 1.
+
+        Returns
+        -------
+        lower, upper : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            In the units of y.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As `predict` does with ``return_std=True``; a ValueError too if ``coverage`` is not
+            between 0 and 1.
+
+        Warns
+        -----
+        UserWarning
+            As `predict` does.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from sklearn.datasets import load_diabetes
+        >>> from skprop import MLPSigmoidRegressor
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> model = MLPSigmoidRegressor(10, alpha="evidence", random_state=0).fit(X[:300], y[:300])
+        >>> lower, upper = model.predict_interval(X[300:], coverage=0.8)
+        >>> bool(0.7 < np.mean((lower < y[300:]) & (y[300:] < upper)) < 0.9)
+        True
+        """
+        if not (isinstance(coverage, Real) and 0 < coverage < 1):
+            raise ValueError(f"coverage={coverage!r}; it is a number between 0 and 1.")
+        mean, deviation = self._mean_and_deviation(X, of_model=False)
+        half = quantile(coverage, len(self._of_members("theta_"))) * deviation
+        half = half.astype(mean.dtype, copy=False)
+        return mean - half, mean + half
 
     def score(self, X, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """R², the mean over the outputs.
@@ -110,8 +173,10 @@ class FittedNetworks(FittedAttributes):
     def fit_posterior(self, X, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
         """Compute the posterior of a fitted network, for ``predict(X, return_std=True)``.
 
-        `fit` does so by itself where that takes about half a second or less; after `partial_fit`,
-        `set_theta` and the fit of a larger network, call this. With N = n_samples ·
+        Under ``alpha="evidence"`` `fit` does so by itself, and α and σ² stay those that it found.
+        With a fixed ``alpha`` it is computed when it is first asked for, where that takes about a
+        second or less; after `partial_fit`, `set_theta` and the fit of a larger network, call
+        this. With N = n_samples ·
         n_outputs it takes O(N P min(N, P)) operations and four matrices of P × min(N, P) numbers.
 
         Parameters
@@ -146,8 +211,11 @@ class FittedNetworks(FittedAttributes):
             objective = objective_of(data, setup, alpha=0.0)
             require_memory(objective)
             thetas = self._of_members("theta_")
-            alphas = self._of_members("alpha_") or [settings["alpha"]] * len(thetas)
-            posteriors = [laplace(objective, *each) for each in zip(thetas, alphas, strict=True)]
+            if isinstance(settings["alpha"], str):  # α and σ² stay those of the fit
+                found = self._of_members("alpha_"), self._of_members("_noise")
+                posteriors = [laplace(objective, *e) for e in zip(thetas, *found, strict=True)]
+            else:
+                posteriors = [linear_laplace(objective, theta) for theta in thetas]
             if any(posterior is None for posterior in posteriors):
                 raise ValueError(
                     "The posterior cannot be computed: the Gauss–Newton matrix is infinite, "
@@ -188,16 +256,25 @@ class FittedNetworks(FittedAttributes):
         rows = units.rows(checked_features(self, X))
         return units.raw_gradient(committee.input_gradient(rows))
 
-    def _fitted(self) -> tuple[Committee, StandardUnits]:
+    def _fitted(self, with_posterior: bool = False) -> tuple[Committee, StandardUnits]:
         """The committee of the fitted networks, and the units in which it works."""
         if not hasattr(self, "theta_"):
             check_is_fitted(self, "theta_")  # raises; it takes as long as the product of a row
         setup = Setup.of(self)
         layout, activation = setup.layout, setup.output_activation
         networks = [Network(layout, theta, activation) for theta in self._of_members("theta_")]
+        if not with_posterior:
+            return Committee(networks), setup.units
+        self._settle()
+        if "_factor" not in vars(self):
+            raise ValueError(
+                f"return_std=True needs the posterior of the {self.theta_.shape[-1]} parameters, "
+                "which fit did not compute by itself. Call fit_posterior(X, y) with the training "
+                "data."
+            )
         noises = [np.atleast_1d(noise) for noise in self._of_members("_noise")]
-        committee = Committee(networks, self._of_members("_factor"), noises)
-        return committee, setup.units
+        factors, shifts = self._of_members("_factor"), self._of_members("_shift")
+        return Committee(networks, factors, noises, shifts), setup.units
 
     def _settings(self) -> dict[str, Any]:
         """What the fit made of the parameters that may be "auto"."""

@@ -314,7 +314,7 @@ def test_a_target_without_noise_and_a_constant_one():
     for constant in (0.0, 3.7):
         mean, std = fit(y=np.full(60, constant)).predict(X, return_std=True)
         assert (mean == constant).all()
-        assert (std == 0).all()
+        assert ((std > 0) & (std < 0.1)).all()
     mixed = fit(y=np.column_stack([np.ones(60), Y]))
     assert (mixed.predict(X)[:, 0] == 1).all()
     assert mixed.predict(X, return_std=True)[1].shape == (60, 2)
@@ -444,7 +444,9 @@ def test_a_committee_averages_its_members(parameters):
     means, variances, gradients = [], [], []
     for j, theta in enumerate(committee.theta_):
         member = pickle.loads(pickle.dumps(committee)).set_theta(theta)
-        member._factor, member._noise = committee._factor[j], committee._noise[j]
+        for name in ("_factor", "_noise", "_shift"):
+            if name in vars(committee):
+                setattr(member, name, getattr(committee, name)[j])
         mean, std = member.predict(X, return_std=True)
         means.append(mean)
         variances.append(std**2)
@@ -573,15 +575,18 @@ def test_fewer_rows_than_parameters_give_the_fit_of_the_square_form(monkeypatch,
         fits.append(
             fit(X[:20], y, 20, alpha=alpha, solver="lm", max_iter=6, sample_weight=weight)
         )  # fmt: skip
+        assert fits[-1].noise_variance_ is not None  # the posterior, in this form
         square_form(monkeypatch)
     thin, square = fits
     P, N = thin.theta_.size, 20 * n_outputs
     assert thin._factor.shape == (1 + N, P + N)
     assert square._factor.shape == (P, P)
-    for name in ("theta_", "noise_variance_", "effective_n_parameters_", "log_evidence_"):
-        np.testing.assert_allclose(getattr(thin, name), getattr(square, name), rtol=1e-8)
+    np.testing.assert_allclose(thin.theta_, square.theta_, rtol=1e-8)
+    rtol = 1e-8 if alpha == "evidence" else 1e-5  # an α at which rows are all but interpolated
+    for name in ("noise_variance_", "effective_n_parameters_", "log_evidence_"):
+        np.testing.assert_allclose(getattr(thin, name), getattr(square, name), rtol=rtol)
     stds = [model.predict(X, return_std=True)[1] for model in fits]
-    np.testing.assert_allclose(*stds, rtol=1e-8)
+    np.testing.assert_allclose(*stds, rtol=rtol)
 
 
 def test_a_thin_posterior_survives_a_pickle_and_a_committee_and_a_square_one_of_before_is_read(

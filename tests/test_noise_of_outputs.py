@@ -51,6 +51,9 @@ def test_the_model_of_each_output_is_that_of_the_definition(problem, thin, monke
     expected = np.einsum("k,kij->ij", u, products)
     square = M.Jt @ M.Jt.T if isinstance(M, Root) else M
     np.testing.assert_allclose(square, expected, rtol=1e-9, atol=1e-13)
+    d = np.cos(np.arange(P))
+    second = np.einsum("i,kij,j->k", d, products, d)
+    np.testing.assert_allclose(models.losses_at(d), losses + gradients @ d + second / 2, rtol=1e-9)
     p = np.linspace(0.1, 0.3, P)
     inverse = np.linalg.inv(expected + np.diag(p))
     traces = [u_k * np.trace(inverse @ M_k) for u_k, M_k in zip(u, products, strict=True)]

@@ -156,7 +156,7 @@ def test_fitted_state_is_plain(solver):
             )
 
     model = regressor(solver=solver, max_iter=5, early_stopping=True).fit(X, Y)
-    for name, value in vars(model).items():
+    for name, value in model.__getstate__().items():
         if name not in model.get_params():
             assert_plain(value)
 
