@@ -2,7 +2,7 @@
 
 import warnings
 from numbers import Real
-from typing import Any, Literal, Self, overload
+from typing import Literal, Self, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +12,6 @@ from sklearn.utils.validation import check_is_fitted
 from .attributes import FittedAttributes, posterior_attributes
 from .committee import Committee, quantile
 from .data import checked_features, r2_of_targets, training_data
-from .defaults import settled, told
 from .folds import Setup, objective_of
 from .layout import Layout
 from .network import Network
@@ -199,19 +198,13 @@ class FittedNetworks(FittedAttributes):
             posterior cannot be computed in floating point.
         """
         check_is_fitted(self, "theta_")
-        settings = self._settings()
-        if isinstance(settings["alpha"], str) and not hasattr(self, "alpha_"):
-            raise ValueError(
-                "fit_posterior with alpha='evidence' after set_theta: give alpha the penalty of "
-                "the θ that was set."
-            )
         setup = Setup.of(self)
         with self._unchanged_on_error():
             data = training_data(self, X, y, sample_weight, setup.expected)
             objective = objective_of(data, setup, alpha=0.0)
             require_memory(objective)
             thetas = self._of_members("theta_")
-            if isinstance(settings["alpha"], str):  # α and σ² stay those of the fit
+            if hasattr(self, "alpha_"):  # α and σ² stay those of the fit
                 found = self._of_members("alpha_"), self._of_members("_noise")
                 posteriors = [laplace(objective, *e) for e in zip(thetas, *found, strict=True)]
             else:
@@ -275,10 +268,6 @@ class FittedNetworks(FittedAttributes):
         noises = [np.atleast_1d(noise) for noise in self._of_members("_noise")]
         factors, shifts = self._of_members("_factor"), self._of_members("_shift")
         return Committee(networks, factors, noises, shifts), setup.units
-
-    def _settings(self) -> dict[str, Any]:
-        """What the fit made of the parameters that may be "auto"."""
-        return getattr(self, "settings_", None) or told(settled(self))
 
     def _of_members(self, name: str) -> list:
         """A fitted attribute of each member; none if there is no such attribute."""

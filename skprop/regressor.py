@@ -434,7 +434,8 @@ class MLPSigmoidRegressor(
         prepared = getattr(self, "_prepared", None)
         if prepared is None:
             check_is_fitted(self, "theta_")
-            prepared = Setup.of(self).attributes() | {"settings_": self._settings()}
+            settings = getattr(self, "settings_", None) or told(settled(self))
+            prepared = Setup.of(self).attributes() | {"settings_": settings}
         layout, dtype = Layout(prepared["_sizes"]), prepared["_dtype"]
         n_members = prepared["settings_"]["n_members"]
         if n_members > 1 and np.ndim(theta) == 2 and len(theta) == n_members:
