@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .fitting import Fit
 from .folds import MISSING, Setup
@@ -126,7 +127,20 @@ def attributes(fits: Sequence[Fit], setup: Setup | None = None) -> dict[str, Any
     posteriors = [fit.posterior for fit in fits]
     if any(isinstance(posterior, Deferred) for posterior in posteriors):
         return found | posterior_attributes([], setup) | {"_deferred": posteriors}
+    noises = [fit.held_out_noise for fit in fits]
+    if len(noises) > 1 and all(noise is not None for noise in noises):
+        return found | posterior_attributes([], setup) | _noise_attributes(noises, setup)
     return found | posterior_attributes(posteriors, setup)
+
+
+def _noise_attributes(noises: list[NDArray], setup: Setup) -> dict[str, Any]:
+    """The fitted attributes of the noises σ_k² of each network."""
+    variances = [setup.units.raw_variance(above_zero(noise)) for noise in noises]
+    variance = np.broadcast_to(np.mean(variances, axis=0), setup.sizes[-1:])
+    return {
+        "_noise": noises[0] if len(noises) == 1 else np.array(noises),
+        "noise_variance_": float(variance[0]) if setup.single_output else variance.copy(),
+    }
 
 
 def posterior_attributes(
@@ -141,15 +155,11 @@ def posterior_attributes(
     def joined(values: list) -> Any:
         return values[0] if one else np.array(values)
 
-    noises = [posterior.noise for posterior in posteriors]
-    variances = [setup.units.raw_variance(above_zero(noise)) for noise in noises]
-    variance = np.broadcast_to(np.mean(variances, axis=0), setup.sizes[-1:])
+    found |= _noise_attributes([posterior.noise for posterior in posteriors], setup)
     found |= {
         "_factor": joined([posterior.factor for posterior in posteriors]),
-        "_noise": joined(noises),
         "effective_n_parameters_": joined([posterior.n_effective for posterior in posteriors]),
         "log_evidence_": joined([posterior.log_evidence for posterior in posteriors]),
-        "noise_variance_": float(variance[0]) if setup.single_output else variance.copy(),
     }
     if posteriors[0].shift is not None:
         found["_shift"] = joined([posterior.shift for posterior in posteriors])

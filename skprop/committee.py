@@ -27,7 +27,7 @@ class Committee(NamedTuple):
     networks : sequence of Network
     factors : sequence of ndarray
         H of each as `skprop.factors.restored` takes it, where the precision of its posterior is
-        H/σ²; none if unknown.
+        H/σ²; none if unknown, and then the model is uncertain by the spread of the networks alone.
     noises : sequence of ndarray of shape (d_K,)
         σ_k² of the outputs of each.
     shifts : sequence of ndarray
@@ -52,11 +52,13 @@ class Committee(NamedTuple):
         outputs = [network.outputs(rows) for network in self.networks]
         shifts = self.shifts or [None] * len(self.networks)
         with np.errstate(over="ignore", invalid="ignore"):
-            variances = [
-                model_variance(network, rows, factor, common_noise(noise)[0], shift)
-                + (above_zero(noise) if of == "target" else 0.0)
-                for network, factor, noise, shift in zip(*self[:3], shifts, strict=True)
-            ]
+            variances = [above_zero(noise) if of == "target" else 0.0 for noise in self.noises]
+            if self.factors:
+                each = zip(variances, *self[:3], shifts, strict=True)
+                variances = [
+                    variance + model_variance(network, rows, factor, common_noise(noise)[0], shift)
+                    for variance, network, factor, noise, shift in each
+                ]
             spread = np.var(outputs, axis=0, dtype=np.float64)
             return _mean_of(outputs), np.sqrt(np.mean(variances, axis=0) + spread)
 

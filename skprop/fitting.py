@@ -15,7 +15,7 @@ from .laplace import Evidence
 from .layout import checked_theta
 from .objective import MLPObjective
 from .parameters import by_evidence
-from .posterior import Deferred, affordable, linear_laplace, require_memory
+from .posterior import Deferred, affordable, held_out_noise, linear_laplace, require_memory
 from .solvers import (
     CALLBACK,
     INTERRUPTED,
@@ -42,8 +42,9 @@ class Fit(NamedTuple):
     """What the fit of one network leaves behind, in standard units.
 
     Its counts and curves start with those of the fits that it continued. ``state`` is what "sgd"
-    and "adam" continue from, ``alpha`` the penalty that the evidence found, and ``warning`` a
-    message for the user. A solver of the user's own may not tell ``n_iter`` and ``n_fev``.
+    and "adam" continue from, ``alpha`` the penalty that the evidence found, ``held_out_noise`` the
+    mean squared error of each output on held-out rows where there is no posterior, and ``warning``
+    a message for the user. A solver of the user's own may not tell ``n_iter`` and ``n_fev``.
     """
 
     theta: NDArray
@@ -58,6 +59,7 @@ class Fit(NamedTuple):
     state: dict | None = None
     alpha: float | None = None
     posterior: Evidence | Deferred | None = None
+    held_out_noise: NDArray | None = None
     warning: str | None = None
 
     @classmethod
@@ -217,6 +219,9 @@ def _kept(fold: Fold, solver: Solver, result: OptimizeResult, earlier: Fit | Non
     posterior = result.evidence if by_evidence else None
     if not by_evidence and not solver.one_epoch and affordable(objective):
         posterior = Deferred(partial(linear_laplace, objective, result.x))
+    noise = None
+    if posterior is None and fold.watched is not None:
+        noise = held_out_noise(fold.watched, result.x)
     state = getattr(result, "state", None)
     return Fit(
         theta=result.x,
@@ -231,6 +236,7 @@ def _kept(fold: Fold, solver: Solver, result: OptimizeResult, earlier: Fit | Non
         state=None if state is None else {"solver": solver.name, **state},
         alpha=result.alpha if by_evidence else None,
         posterior=posterior,
+        held_out_noise=noise,
         warning=_warning_of(result, solver),
     )
 

@@ -34,7 +34,7 @@ from .threads import guarded
 from .workspace import check_memory
 
 __all__ = [
-    "Deferred", "affordable", "laplace", "linear_laplace", "model_variance",
+    "Deferred", "affordable", "held_out_noise", "laplace", "linear_laplace", "model_variance",
     "require_memory",
 ]  # fmt: skip
 
@@ -129,6 +129,15 @@ def linear_laplace(objective: MLPObjective, theta: NDArray) -> Evidence | None:
             return None
     doubt = _doubt(2 * loss / N.sum(), mode.noise, found.n_effective / N.sum())
     return found._replace(shift=mode.theta - theta, doubt=doubt)
+
+
+@guarded
+def held_out_noise(watched: MLPObjective, theta: NDArray) -> NDArray:
+    """The mean squared error of each output on rows that were held out: noise and model error."""
+    weights = watched.output_weights
+    r = watched.residuals(theta.astype(watched.dtype)).reshape(-1, len(weights))
+    share = watched.total_weight / np.where(weights > 0, weights, np.inf)
+    return np.einsum("sk,sk->k", r, r, dtype=np.float64) * share
 
 
 def _doubt(residual: float, noise: float, share: float) -> str | None:

@@ -259,7 +259,7 @@ class FittedNetworks(FittedAttributes):
         if not with_posterior:
             return Committee(networks), setup.units
         self._settle()
-        if "_factor" not in vars(self):
+        if "_noise" not in vars(self):
             raise ValueError(
                 f"return_std=True needs the posterior of the {self.theta_.shape[-1]} parameters, "
                 "which fit did not compute by itself. Call fit_posterior(X, y) with the training "

@@ -5,6 +5,7 @@ import pytest
 import reference
 from scipy.linalg import null_space
 from scipy.stats import multivariate_normal
+from sklearn.base import clone
 from sklearn.linear_model import BayesianRidge
 
 from skprop import MLPObjective, MLPSigmoidRegressor
@@ -159,3 +160,27 @@ def test_verbose_prints_the_noise_of_each_output(capsys):
     MLPSigmoidRegressor(5, alpha="evidence", random_state=0, verbose=True).fit(X, Y)
     last = capsys.readouterr().out.splitlines()[-1]
     assert len(last.split("noise = ")[1].split(",")[0].split()) == 2
+
+
+def test_members_too_large_for_a_posterior_have_the_error_of_their_held_out_rows_and_a_spread():
+    X, _, Y = two_outputs(400, seed=1)
+    X_val, _, Y_val = two_outputs(200, seed=2)
+    model = MLPSigmoidRegressor(
+        (40, 30), solver="adam", early_stopping=True, n_members=2, random_state=0
+    )
+    model.fit(X, Y, X_val=X_val, y_val=Y_val)
+    assert model.theta_.shape[1] > 1000
+    members = [clone(model).set_params(n_members=1).fit(X, Y, X_val=X_val, y_val=Y_val)]
+    squares = []
+    for theta in model.theta_:
+        members[0].set_theta(theta)
+        squares.append(np.mean((members[0].predict(X_val) - Y_val) ** 2, axis=0))
+    np.testing.assert_allclose(model.noise_variance_, np.mean(squares, axis=0), rtol=1e-9)
+    mean, of_model = model.predict(X, return_std="model")
+    outputs = [members[0].set_theta(theta).predict(X) for theta in model.theta_]
+    np.testing.assert_allclose(mean, np.mean(outputs, axis=0))
+    np.testing.assert_allclose(of_model, np.std(outputs, axis=0), atol=1e-12)
+    deviation = model.predict(X, return_std=True)[1]
+    np.testing.assert_allclose(deviation**2, of_model**2 + model.noise_variance_, rtol=1e-9)
+    with pytest.raises(ValueError, match="needs the posterior"):
+        members[0].predict(X, return_std=True)
