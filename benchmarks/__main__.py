@@ -1,7 +1,8 @@
 """skprop beside its peers and beside the floor: ``python -m benchmarks``.
 
 Tables: evaluation, parts, hessp, steps, fit, evidence, predict, memory, growth (all by default);
-accuracy, which has to be named, is described in `benchmarks.accuracy`. Contenders run in the same
+accuracy and stopping, which have to be named, are described in `benchmarks.accuracy` and
+`benchmarks.stopping`. Contenders run in the same
 process, interleaved, best of many: skprop, scikit-learn's MLPRegressor, and PyTorch and
 JAX (jitted) where installed. The floor is the bare matrix products and one tanh a hidden unit, in
 blocks of 512 rows on one thread, divided by the number of threads.
@@ -25,7 +26,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from . import accuracy
+from . import accuracy, stopping
 from . import contenders as c
 from .timing import best_of
 
@@ -216,6 +217,9 @@ TABLES = {
 }
 
 
+BY_NAME = {"accuracy": accuracy.table, "stopping": stopping.table}  # over real data
+
+
 def header(options):
     packages = ("skprop", "numpy", "scipy", "scikit-learn", "torch", "jax")
     versions = {}
@@ -241,7 +245,7 @@ def summarise(rows):
     """Geometric mean and least of the ratios of each peer, by table and precision."""
     groups = {}
     for r in rows:
-        if r["table"] in ("memory", "accuracy"):
+        if r["table"] in ("memory", *BY_NAME):
             continue
         kind = r["table"] + (
             f" {r['label'].split()[-1]}" if r["table"] in ("evaluation", "hessp") else ""
@@ -259,16 +263,16 @@ def main():
     parser = argparse.ArgumentParser(
         "python -m benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("tables", nargs="*", help=f"any of {', '.join(TABLES)}, accuracy")
+    parser.add_argument("tables", nargs="*", help=f"any of {', '.join({**TABLES, **BY_NAME})}")
     parser.add_argument("--quick", action="store_true", help="small sizes, under a minute")
-    parser.add_argument("--data", type=Path, help="folder of <name>/data.npz, for accuracy")
-    parser.add_argument("--splits", type=int, default=20, help="for accuracy, at most so many")
-    parser.add_argument("--jobs", type=int, default=1, help="for accuracy, splits side by side")
+    parser.add_argument("--data", type=Path, help="folder of <name>/data.npz, for real data")
+    parser.add_argument("--splits", type=int, default=20, help="of real data, at most so many")
+    parser.add_argument("--jobs", type=int, default=1, help="of real data, splits side by side")
     parser.add_argument("--seconds", type=float, help="time for each row (default 2, quick 0.2)")
     parser.add_argument("--save", type=Path, help="write the results as JSON")
     parser.add_argument("--compare", type=Path, help="a stored run to hold the results against")
     options = parser.parse_args()
-    if unknown := set(options.tables) - {*TABLES, "accuracy"}:
+    if unknown := set(options.tables) - {*TABLES, *BY_NAME}:
         parser.error(f"unknown table {', '.join(unknown)}")
     options.n_threads = n_threads()
     options.seconds = options.seconds or (0.2 if options.quick else 2.0)
@@ -277,9 +281,9 @@ def main():
     head = header(options)
     print("  ".join(f"{k} {v}" for k, v in head.items()), "\n")
     rows = []
-    if "accuracy" in options.tables:
-        rows += accuracy.table(options)
-        options.tables.remove("accuracy")
+    for name in [name for name in options.tables if name in BY_NAME]:
+        rows += BY_NAME[name](options)
+        options.tables.remove(name)
     for name in options.tables if rows else options.tables or TABLES:
         print(f"{name}" + ("" if name == "memory" else ": ms of skprop, ms of each peer (ratio)"))
         rows += TABLES[name](options)

@@ -1,9 +1,9 @@
 """The measurements from which the defaults were chosen: ``python -m benchmarks.defaults``.
 
 Test RMSE of one change at a time to the default parameters, mean over train/test splits, on
-diabetes (scikit-learn) and on each ``<name>/data.npz`` of a folder (keys X, y, n_splits and, per
-split k, train_k and test_k), as the UCI sets in the form of Hernández-Lobato and Adams (2015)
-come. After the mean: the mean number of iterations, and how many fits warned.
+diabetes (scikit-learn) and on each ``<name>/data.npz`` of a folder (keys X, y and, per split k,
+train_k and test_k), as the UCI sets in the form of Hernández-Lobato and Adams (2015) come. After
+the mean: the mean number of iterations, and how many fits warned.
 """
 
 import argparse
@@ -68,7 +68,8 @@ def load(name, folder):
         X, y = load_diabetes(return_X_y=True)
         return X, y, list(RepeatedKFold(n_splits=10, n_repeats=2, random_state=0).split(X))
     with np.load(folder / name / "data.npz") as data:
-        splits = [(data[f"train_{k}"], data[f"test_{k}"]) for k in range(int(data["n_splits"]))]
+        n_splits = sum(key.startswith("train_") for key in data)
+        splits = [(data[f"train_{k}"], data[f"test_{k}"]) for k in range(n_splits)]
         return data["X"], data["y"], splits
 
 

@@ -27,8 +27,8 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from .factors import Cholesky, Root, Woodbury, factorised
 
 __all__ = [
-    "FLAT", "Evidence", "above_zero", "alphas", "common_noise", "evidence", "least_alpha",
-    "noise_variance", "spread",
+    "FLAT", "Evidence", "above_zero", "alphas", "common_noise", "evidence", "freedom",
+    "least_alpha", "noise_variance", "spread",
 ]  # fmt: skip
 
 # The data may leave a bias open, as that of a unit without effect; with a flat prior it has no
@@ -126,12 +126,16 @@ def above_zero(noise: NDArray) -> NDArray:
     return np.where(noise > 0, noise, _NOISE_OF_CONSTANT)
 
 
+def freedom(n_observations: ArrayLike, n_effective: ArrayLike) -> NDArray:
+    """The degrees of freedom that are left, N − γ, but at least a small share of N."""
+    return np.maximum(n_observations - n_effective, _LEAST_FREEDOM * n_observations)
+
+
 def noise_variance(
     squares: NDArray | float, n_observations: NDArray, n_effective: NDArray | float
 ) -> NDArray:
     """The σ_k² of greatest evidence, at given γ_k."""
-    freedom = np.maximum(n_observations - n_effective, _LEAST_FREEDOM * n_observations)
-    return squares / freedom  # σ_k² = Σ w r_k² / (N_k − γ_k)  (PRML 5.180)
+    return squares / freedom(n_observations, n_effective)  # Σ w r_k² / (N_k − γ_k)  (PRML 5.180)
 
 
 def alphas(theta: NDArray, groups: list[NDArray], gamma: NDArray, noise: float) -> NDArray:

@@ -9,6 +9,7 @@ import reference
 from scipy.linalg import null_space
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
+from sklearn.datasets import make_friedman1
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import ARDRegression, BayesianRidge
 from threadpoolctl import threadpool_limits
@@ -275,6 +276,48 @@ def test_more_parameters_than_rows():
     mean, std = model.predict(X[40:], return_std=True)
     assert np.sqrt(np.mean((mean - Y[40:]) ** 2)) < 0.8
     assert np.mean(np.abs(mean - Y[40:]) < 2 * std) > 0.8
+
+
+def friedman(n, seed):
+    """Rows without noise, in standard units."""
+    x, y = make_friedman1(n, noise=0.0, random_state=seed)
+    return (x - x.mean(axis=0)) / x.std(axis=0), (y - y.mean()) / y.std()
+
+
+def iterations(X, y, hidden, **options):
+    """The objective, the result of a run, and what its callback saw of each iteration."""
+    seen = []
+    objective = MLPObjective(X, y, hidden_layer_sizes=hidden)
+    theta0 = objective.layout.initial_theta(0, spread=1.0)
+    return objective, minimize_evidence(objective, theta0, callback=seen.append, **options), seen
+
+
+@pytest.mark.parametrize(("rows", "hidden"), [((X, Y), 6), (friedman(80, seed=2), 4)])
+def test_a_fit_ends_where_the_evidence_falls_and_parameters_cost_more_than_they_give(rows, hidden):
+    objective, found, seen = iterations(*rows, hidden, min_decay=1e-300)
+    N = len(rows[0])
+    gamma = np.array([at.n_effective for at in seen])
+    squares = 2 * objective.total_weight * np.array([objective.loss(at.x) for at in seen])
+    likelihood = -N / 2 * np.log(squares / (N - gamma))  # −½ N ln σ²
+    gain, paid = likelihood[8:] - likelihood[:-8], gamma[8:] - gamma[:-8]
+    log_evidence = np.array([at.log_evidence for at in seen])
+    fell = log_evidence < np.maximum.accumulate(log_evidence)
+    ends = (paid > 0) & (gain < 1.2 * (N / (N - gamma[8:])) ** 1.5 * paid) & fell[8:]
+    assert len(ends) > 1
+    assert ends[-1]
+    assert not ends[:-1].any()
+    assert f"rose by {gain[-1]:.1f} for {paid[-1]:.1f} more effective" in found.message
+
+
+def test_where_parameters_outnumber_rows_a_fit_ends_before_the_evidence_is_lost():
+    x, y = friedman(100, seed=0)
+    _, found, seen = iterations(x, y, 50, min_decay=1e-300)
+    passed = max(at.log_evidence for at in seen)
+    assert found.success
+    assert found.evidence.log_evidence > passed - 60
+    assert found.evidence.n_effective < 80
+    _, fixed_point, _ = iterations(x, y, 50, max_iter=40)
+    assert fixed_point.evidence.log_evidence < passed - 1000
 
 
 def test_the_units_of_the_data_do_not_matter():

@@ -1,7 +1,6 @@
 """MacKay's evidence framework: Levenberg–Marquardt with the penalty and the noise from the data."""
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
@@ -15,6 +14,7 @@ from ..laplace import (
     alphas,
     common_noise,
     evidence,
+    freedom,
     least_alpha,
     noise_variance,
     spread,
@@ -27,10 +27,11 @@ __all__ = ["minimize_evidence"]
 
 # A noise below this share of the variance of the targets is rounding.
 _LEAST_NOISE = 1e-14
-_WINDOW = 10  # iterations
-# The least rise of the log-likelihood for each effective parameter; Akaike's criterion asks for 1,
-# Schwarz's for ½ ln N (3.4 for 1,000 observations).
-_PRICE = 2.5
+_WINDOW = 8  # iterations
+# The least rise of the log-likelihood for each effective parameter, 1.2 (N/(N − γ))^1.5: with many
+# rows about the 1 of Akaike's criterion, with few between the slopes of generalised
+# cross-validation (exponent 1) and of the corrected Akaike criterion (2).
+_PRICE, _EXPONENT = 1.2, 1.5
 _LARGEST_ALPHA = 1e20  # in units of the least
 
 
@@ -82,10 +83,11 @@ def minimize_evidence(
         The run ends where no entry of the gradient of L exceeds ``tol`` and neither an α_i nor σ²
         changes by more than ten times this share of itself.
     min_decay : float, default=0.0
-        As in `minimize_lbfgs`. Above 0 the run also ends where the log-likelihood −½ N ln σ² has
-        risen, over the last 10 iterations, by less than 2.5 for every effective parameter by which
-        γ has grown. At 0 the run goes on to the fixed point. That is not the greatest evidence,
-        as smaller penalties let ∇f grow: on noisy data it fits noise.
+        As in `minimize_lbfgs`. Above 0 the run also ends where the log evidence is below one that
+        was passed and the log-likelihood −½ N ln σ² has risen, over the last 8 iterations, by less
+        than 1.2 (N/(N − γ))^1.5 for every effective parameter by which γ has grown. At 0 the run
+        goes on to the fixed point. That is not the greatest evidence, as smaller penalties let ∇f
+        grow: on noisy data, and where γ can come close to N, it fits noise.
     n_iter_no_change, max_iter, max_fun
         As in `minimize_lbfgs`; an evaluation (``max_fun``) is that of the loss at a step tried.
     callback : callable, optional
@@ -117,7 +119,7 @@ def minimize_evidence(
     check_limits(tol, min_decay, max_iter, max_fun)
     data = _Data(objective, groups)
     progress = Progress(n_iter_no_change, min_decay=min_decay, callback=callback)
-    status, message, history = None, None, deque(maxlen=_WINDOW + 1)
+    status, message, history = None, None, []
     with progress.running():
         noise = data.variance if noise0 is None else np.array(noise0, np.float64, ndmin=1)
         at, found = data.expand(theta, noise), None
@@ -135,11 +137,11 @@ def minimize_evidence(
             at, p = at.under(next_prior.noise), data.precision(next_prior)
             slope = at.g + p * at.theta  # half the gradient of r² + α ‖A‖²
             largest = np.abs(slope).max(initial=0.0) / data.W
-            history.append((data.log_likelihood(next_prior.noise), found.n_effective))
+            history.append((next_prior.noise, found.n_effective, found.log_evidence))
             nit, change = len(progress.loss_curve), _change(prior, next_prior)
             status, message = _reason(largest, change, nit, data.nfev, tol, max_iter, max_fun)
             if min_decay > 0 and status is None:
-                status, message = _noise_begins(history)
+                status, message = _noise_begins(data, history)
             if status is not None:
                 break
             prior = next_prior
@@ -313,13 +315,24 @@ def _reason(largest, change, nit, nfev, tol, max_iter, max_fun):
     return None, None
 
 
-def _noise_begins(history: deque):
-    """The status and the message if the log-likelihood rose by less than ``_PRICE`` for each more
-    effective parameter, else None and None."""
-    gain, paid = np.subtract(history[-1], history[0])
-    if len(history) <= _WINDOW or paid <= 0 or gain >= _PRICE * paid:
+def _noise_begins(data: _Data, history: list[tuple[NDArray, float, float]]):
+    """The status and the message if the log evidence is below one that was passed and the
+    log-likelihood rose by less than the price for each more effective parameter, else None, None.
+
+    ``history`` has the most probable σ_k², γ and the log evidence of each iteration.
+    """
+    noise, gamma, log_evidence = history[-1]
+    if len(history) <= _WINDOW or log_evidence >= max(passed for _, _, passed in history):
+        return None, None
+    noise_before, gamma_before, _ = history[-1 - _WINDOW]
+    gain = data.log_likelihood(noise) - data.log_likelihood(noise_before)
+    paid = gamma - gamma_before
+    N = float(data.N.sum())
+    price = _PRICE * (N / float(freedom(N, gamma))) ** _EXPONENT
+    if paid <= 0 or gain >= price * paid:
         return None, None
     return CONVERGED, (
         f"Over the last {_WINDOW} iterations the log-likelihood rose by {gain:.1f} for {paid:.1f} "
-        "more effective parameters: the rest is likely to be noise."
+        f"more effective parameters, less than {price:.1f} for each, while the log evidence fell: "
+        "the rest is likely to be noise."
     )
