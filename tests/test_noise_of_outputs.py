@@ -111,7 +111,7 @@ def test_two_linear_outputs_with_penalties_of_their_own_are_two_bayesian_ridges(
 
 @pytest.mark.parametrize("n_members", [1, 2])
 def test_a_clean_output_and_a_noisy_one_have_their_own_noise_and_cover_as_they_say(n_members):
-    X, _, Y = two_outputs(500, seed=1)
+    X, _, Y = two_outputs(1000, seed=1)
     X_test, f_test, Y_test = two_outputs(2000, seed=2)
     model = MLPSigmoidRegressor(30, alpha="evidence", n_members=n_members, random_state=0)
     mean, deviation = model.fit(X, Y).predict(X_test, return_std=True)
