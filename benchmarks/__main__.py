@@ -1,7 +1,7 @@
 """skprop beside its peers and beside the floor: ``python -m benchmarks``.
 
-Tables: evaluation, parts, hessp, steps, fit, evidence, predict, memory, growth (all by default);
-accuracy and stopping, which have to be named, are described in `benchmarks.accuracy` and
+Tables: evaluation, parts, hessp, steps, fit, evidence, committee, predict, memory, growth (all by
+default); accuracy and stopping, which have to be named, are described in `benchmarks.accuracy` and
 `benchmarks.stopping`. Contenders run in the same
 process, interleaved, best of many: skprop, scikit-learn's MLPRegressor, and PyTorch and
 JAX (jitted) where installed. The floor is the bare matrix products and one tanh a hidden unit, in
@@ -51,6 +51,20 @@ FITS = [
     (20_000, 20, (64, 64)),
 ]
 EVIDENCE = [(100, 8, (50,)), (1_000, 8, (50,))]
+COMMITTEES = [  # with the iterations or epochs of each member
+    ("evidence", 200, 8, (50,), 15),
+    ("evidence", 1_000, 8, (50,), 10),
+    ("evidence", 10_000, 10, (50,), 3),
+    ("lbfgs", 200, 8, (50,), 60),
+    ("lbfgs", 1_000, 8, (50,), 60),
+    ("lbfgs", 10_000, 10, (50,), 20),
+    ("lbfgs", 100_000, 10, (50,), 5),
+    ("adam", 200, 8, (50,), 200),
+    ("adam", 1_000, 8, (50,), 100),
+    ("adam", 10_000, 10, (50,), 20),
+    ("adam", 10_000, 10, (50, 50), 5),
+    ("adam", 10_000, 10, (100, 100), 3),
+]
 DTYPES = {"float64": np.float64, "float32": np.float32}
 
 
@@ -174,6 +188,15 @@ def in_square_form(fit):
     return in_square
 
 
+def committee(options):
+    """Five members, beside five fits one after the other on one core, and in warm processes."""
+    for kind, n, d, hidden, n_iter in COMMITTEES[:: 4 if options.quick else 1]:
+        X, y = c.problem(n, d, 1)
+        n_iter = 2 if options.quick else n_iter
+        fits = c.committee_fits(kind, X, y, hidden, n_iter, options.n_threads)
+        yield row("committee", f"{kind} {n} x {d} {hidden}", best_of(fits, 2 * options.seconds))
+
+
 def predict(options):
     X, y = c.problem(2_000, 10, 1)
     models = {"skprop": c.fit_skprop((100,), 5), "sklearn": c.fit_sklearn((100,), 5)}
@@ -213,7 +236,8 @@ def growth(options):
 
 
 TABLES = {
-    f.__name__: f for f in (evaluation, parts, hessp, steps, fit, evidence, predict, memory, growth)
+    f.__name__: f
+    for f in (evaluation, parts, hessp, steps, fit, evidence, committee, predict, memory, growth)
 }
 
 

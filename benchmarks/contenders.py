@@ -5,10 +5,14 @@ Each function returns a callable to be timed, or None where its package is not i
 
 import importlib.util
 import itertools
+import warnings
 
+import joblib
 import numpy as np
 from scipy.linalg import lapack
+from sklearn.base import clone
 from sklearn.neural_network import MLPRegressor
+from threadpoolctl import threadpool_limits
 
 from skprop import MLPObjective, MLPSigmoidRegressor, minimize_adam, minimize_sgd
 
@@ -241,6 +245,39 @@ def evidence_floor(n, P):
         lapack.dtrtri(L, lower=1)
 
     return floor
+
+
+COMMITTEES = {"evidence": {"alpha": "evidence"}, "lbfgs": {}, "adam": {"solver": "adam"}}
+
+
+def committee_fits(kind, X, y, hidden, n_iter, n_threads):
+    """Five members as a committee, and as five fits: in turn on one core, and by joblib."""
+    members = [fit_skprop(hidden, n_iter).set_params(random_state=k) for k in range(5)]
+    for model in members:
+        model.set_params(**COMMITTEES[kind])
+    committee = clone(members[0]).set_params(n_members=len(members))
+    parallel, fit_in_worker = joblib.Parallel(n_jobs=n_threads), joblib.delayed(_fit_silently)
+
+    def on_one(fit):
+        with threadpool_limits(1):
+            fit()
+
+    def in_turn():
+        for model in members:
+            model.fit(X, y)
+
+    return {
+        "skprop": lambda: committee.fit(X, y),
+        "five fits on one core": lambda: on_one(in_turn),
+        "committee on one core": lambda: on_one(lambda: committee.fit(X, y)),
+        "in processes": lambda: parallel(fit_in_worker(model, X, y) for model in members),
+    }
+
+
+def _fit_silently(model, X, y):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return model.fit(X, y)
 
 
 def fit_sklearn(hidden, n_iter):

@@ -12,7 +12,8 @@ They hold for φ = σ on θ itself, and for φ = tanh on the parameters of `Tanh
 The caller provides every array; none of size (rows × d) is allocated here. A list of K + 1 arrays
 has one for each layer, of shape (rows, d_i + 1) for i < K, with the constant unit as last column,
 and (rows, d_K) for i = K; ``z[i]`` views ``f[i]`` and ``delta[i]`` views ``df[i]`` without that
-column. ``f[0]`` holds the rows of X, which may be a CSR matrix without the constant unit.
+column. ``f[0]`` holds the rows of X, which may be a CSR matrix without the constant unit. Where the
+rows are dense every array, those of A and G too, may have a first axis of networks side by side.
 """
 
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from .products import times, transposed_times
+from .products import times, times_transposed, transposed_times
 
 __all__ = ["backward", "backward_outer", "forward"]
 
@@ -44,7 +45,7 @@ def forward(A: list, f: list, z: list, phi: _InPlace, phi_K: _InPlace) -> None:
         times(f[i - 1], A[i - 1], out=z[i])  # z_i = f_{i−1} A_{i−1} + b_{i−1}
         if i < K:
             phi(f[i])  # f_i = φ(z_i), all in one contiguous pass, …
-            f[i][:, -1] = 1.0  # … after which the constant unit is put back
+            f[i][..., -1] = 1.0  # … after which the constant unit is put back
     phi_K(f[K])
 
 
@@ -66,7 +67,7 @@ def backward(A: list, f: list, df: list, delta: list, G: list, phi_slope: _InPla
     for i in range(len(A), 0, -1):
         transposed_times(f[i - 1], delta[i], out=G[i - 1])  # ∂L/∂A_{i−1} = f_{i−1}ᵀ δ_i, 1ᵀ δ_i
         if i > 1:
-            np.dot(delta[i], A[i - 1].T, out=df[i - 1])  # ∂L/∂f_{i−1} = δ_i A_{i−1}ᵀ
+            times_transposed(delta[i], A[i - 1], out=df[i - 1])  # ∂L/∂f_{i−1} = δ_i A_{i−1}ᵀ
             phi_slope(f[i - 1])  # φ′(z_{i−1}), which is 0 for the constant unit
             df[i - 1] *= f[i - 1]  # δ_{i−1} = (δ_i A_{i−1}ᵀ) ∘ φ′(z_{i−1})
 
@@ -78,13 +79,13 @@ def backward_outer(A: list, f: list, df: list, delta: list, G: list, phi_slope: 
     entries, is multiplied by a instead, and x by δ_2 where x is narrower than φ′(z_1). Then df[0]
     receives x ∘ δ_2; it may be the buffer of f[0].
     """
-    x, a = f[0], A[1][:-1, 0]
+    x, a = f[0], A[1][..., :-1, :].mT
     transposed_times(f[1], delta[2], out=G[1])  # ∂L/∂A_1 = f_1ᵀ δ_2
     phi_slope(f[1])
-    if isinstance(x, np.ndarray) and x.shape[1] < f[1].shape[1]:
+    if isinstance(x, np.ndarray) and x.shape[-1] < f[1].shape[-1]:
         np.multiply(x, delta[2], out=df[0])
-        np.dot(df[0].T, f[1][:, :-1], out=G[0])  # (x ∘ δ_2)ᵀ φ′(z_1)
-        df[0][:, -1] = 1.0
+        transposed_times(df[0], f[1][..., :-1], out=G[0])  # (x ∘ δ_2)ᵀ φ′(z_1)
+        df[0][..., -1] = 1.0
     else:
         np.multiply(f[1], delta[2], out=df[1])
         transposed_times(x, delta[1], out=G[0])  # xᵀ (δ_2 ∘ φ′(z_1))

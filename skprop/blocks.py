@@ -18,12 +18,12 @@ from numpy.typing import DTypeLike, NDArray
 from .threads import MAX_THREADS, run
 
 __all__ = [
-    "LEAST_ROWS", "MAX_PARTS", "MAX_ROWS", "MIN_ROWS", "PART_WORK", "Block", "RowBlocks",
-    "RowIndex", "block_rows", "split",
+    "CACHE_BYTES", "LEAST_ROWS", "MAX_PARTS", "MAX_ROWS", "MIN_ROWS", "PART_WORK", "Block",
+    "RowBlocks", "RowIndex", "block_rows", "split",
 ]  # fmt: skip
 
 # Of the widest buffer of a block, which is to stay in the (per core) cache.
-_CACHE_BYTES = 1024 * 1024
+CACHE_BYTES = 1024 * 1024
 MIN_ROWS, MAX_ROWS = 256, 8192
 MAX_PARTS = MAX_THREADS  # each needs a gradient of its own
 # In multiplications of float64: two parts of 0.15 ms are the least that gains from two threads.
@@ -44,7 +44,7 @@ class Block(NamedTuple):
 
 def block_rows(sizes: tuple[int, ...], dtype: DTypeLike) -> int:
     """The number of rows of a block whose widest buffer takes about a mebibyte."""
-    rows = _CACHE_BYTES // (max(sizes) * np.dtype(dtype).itemsize)
+    rows = CACHE_BYTES // (max(sizes) * np.dtype(dtype).itemsize)
     return min(max(rows, MIN_ROWS), MAX_ROWS)
 
 

@@ -16,7 +16,10 @@ from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import LinAlgError, lapack, solve_triangular
+from scipy.linalg import LinAlgError, solve_triangular
+from scipy.linalg.lapack import dpotri, dpotrs
+
+from .lapack import cholesky, inverse, solve
 
 __all__ = [
     "Cholesky", "OutputModels", "Root", "Woodbury", "factorised", "is_thin", "least_damping",
@@ -74,14 +77,6 @@ def plus_diagonal(M: NDArray | Root, p: NDArray | float) -> NDArray | Root:
     return M
 
 
-def _cholesky(H: NDArray) -> NDArray:
-    """L, lower, of H = L Lᵀ, in the place of H."""
-    L, info = lapack.dpotrf(H.T, lower=1, clean=1, overwrite_a=1)
-    if info != 0:
-        raise LinAlgError(f"The leading minor {info} is not positive.")
-    return L
-
-
 class Cholesky(NamedTuple):
     """H = L Lᵀ."""
 
@@ -89,11 +84,11 @@ class Cholesky(NamedTuple):
 
     @classmethod
     def of(cls, M: NDArray, p: NDArray | float) -> Self:
-        return cls(_cholesky(plus_diagonal(M.copy(), p)))
+        return cls(cholesky(plus_diagonal(M.copy(), p)))
 
     def solve(self, b: NDArray) -> NDArray:
         """H⁻¹ b."""
-        return lapack.dpotrs(self.L, b, lower=1)[0]
+        return dpotrs(self.L, b, lower=1)[0]
 
     def log_det(self) -> float:
         """ln |H|."""
@@ -101,12 +96,12 @@ class Cholesky(NamedTuple):
 
     def inverse_diagonal(self) -> NDArray:
         """diag H⁻¹."""
-        inverse, _ = lapack.dtrtri(self.L, lower=1)
-        return np.einsum("ij,ij->j", inverse, inverse)  # H⁻¹ = L⁻ᵀ L⁻¹
+        inverse_of_L = inverse(self.L)
+        return np.einsum("ij,ij->j", inverse_of_L, inverse_of_L)  # H⁻¹ = L⁻ᵀ L⁻¹
 
     def inverse(self) -> NDArray:
         """H⁻¹."""
-        lower, _ = lapack.dpotri(self.L, lower=1)
+        lower, _ = dpotri(self.L, lower=1)
         return lower + np.tril(lower, -1).T
 
     def inverse_form(self, g: NDArray) -> NDArray:
@@ -134,7 +129,7 @@ class Woodbury(NamedTuple):
         S = plus_diagonal(B.T @ B, 1.0)
         if not np.isfinite(S.trace()):
             raise LinAlgError("The diagonal that is added to JᵀJ is not positive.")
-        return cls(d, B, _cholesky(S))
+        return cls(d, B, cholesky(S))
 
     def solve(self, b: NDArray) -> NDArray:
         """H⁻¹ b."""
@@ -146,7 +141,7 @@ class Woodbury(NamedTuple):
 
     def _ridge(self, c: NDArray) -> tuple[NDArray, NDArray]:
         """x = (I + B Bᵀ)⁻¹ c, and the y = Bᵀ x of least ‖c − B y‖² + ‖y‖²."""
-        y = lapack.dpotrs(self.L, self.B.T @ c, lower=1)[0]  # S⁻¹ Bᵀ c
+        y = dpotrs(self.L, self.B.T @ c, lower=1)[0]  # S⁻¹ Bᵀ c
         return c - self.B @ y, y
 
     def log_det(self) -> float:
@@ -155,13 +150,13 @@ class Woodbury(NamedTuple):
 
     def inverse_diagonal(self) -> NDArray:
         """diag H⁻¹."""
-        V = solve_triangular(self.L, self.B.T, lower=True, check_finite=False)
+        V = solve(self.L, self.B.T)
         return self.d**2 * (1 - np.einsum("np,np->p", V, V))  # B S⁻¹ Bᵀ = VᵀV
 
     def leverages(self) -> NDArray:
         """jᵀ H⁻¹ j for each column j of Jᵀ, where M has no ridge."""
-        inverse, _ = lapack.dtrtri(self.L, lower=1)
-        return 1 - np.einsum("ij,ij->j", inverse, inverse)  # diag (I − S⁻¹)
+        inverse_of_L = inverse(self.L)
+        return 1 - np.einsum("ij,ij->j", inverse_of_L, inverse_of_L)  # diag (I − S⁻¹)
 
     def inverse_form(self, g: NDArray) -> NDArray:
         """gᵀ H⁻¹ g for each column of g."""

@@ -4,18 +4,22 @@ import math
 import sys
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import OptimizeResult
 
+from .callbacks import Report
 from .folds import Fold
 from .laplace import Evidence
 from .layout import checked_theta
+from .lockstep import evaluated_together, grouped
 from .objective import MLPObjective
 from .parameters import by_evidence
 from .posterior import Deferred, affordable, held_out_noise, linear_laplace, require_memory
+from .printing import Printer
 from .solvers import (
     CALLBACK,
     INTERRUPTED,
@@ -27,7 +31,8 @@ from .solvers import (
     minimize_sgd,
 )
 from .solvers.progress import Callback
-from .threads import guard, run
+from .solvers.stochastic import DESCENTS, checked_batch_size, minimize_together
+from .threads import guard, limit, run
 
 __all__ = ["DEFAULT_TOL", "SOLVERS", "Fit", "Solver", "fit_one", "fit_side_by_side"]
 
@@ -36,6 +41,8 @@ __all__ = ["DEFAULT_TOL", "SOLVERS", "Fit", "Solver", "fit_one", "fit_side_by_si
 # much (Akaike's criterion charges 1; docs/defaults.md has the measurements), unless the caller
 # asks for more accuracy than the default tol.
 _LOG_LIKELIHOOD_PER_ITERATION, DEFAULT_TOL = 1.5, 1e-4
+# In bytes: of the rows that members stepped together hold, where each has its own.
+_OWN_ROWS = 2**28
 
 
 class Fit(NamedTuple):
@@ -99,14 +106,14 @@ class Solver(NamedTuple):
     """A function that minimises, with its options; "callable" is one given by the user.
 
     ``one_epoch`` tells that a run is a single pass over the rows, of a loop that is the user's;
-    ``verbose`` that each iteration is printed.
+    ``verbose`` how many iterations are printed (see `Printer`).
     """
 
     name: str
     minimize: Callable[..., OptimizeResult]
     options: dict[str, Any]
     one_epoch: bool = False
-    verbose: bool = False
+    verbose: int = 0
 
     @classmethod
     def of(cls, parameters, one_epoch: bool = False) -> Self:
@@ -118,7 +125,7 @@ class Solver(NamedTuple):
         options = {option: getattr(parameters, option) for option in names}
         if one_epoch:
             options["max_iter"] = 1
-        return cls(name, minimize, options, one_epoch, bool(parameters.verbose))
+        return cls(name, minimize, options, one_epoch, int(parameters.verbose))
 
     def continued(self, fold: Fold) -> Fit | None:
         """The earlier fit of a fold, if a run of this solver continues its counts and curves."""
@@ -132,10 +139,12 @@ class Solver(NamedTuple):
             same = bool(curve) and fold.objective.loss(earlier.theta) == curve[-1]
         return earlier if same else None
 
-    def run(self, fold: Fold, earlier: Fit | None, callback: Callback | None) -> OptimizeResult:
-        """Minimise the objective of a fold."""
+    def options_of(
+        self, fold: Fold, earlier: Fit | None, callback: Callback | None
+    ) -> dict[str, Any]:
+        """The options for the objective of a fold."""
         if self.name == "callable":
-            return self.minimize(fold.objective, fold.theta0)
+            return {}
         objective, options = fold.objective, dict(self.options)
         n_effective = objective.total_weight * objective.layout.sizes[-1]
         if callback is not None:
@@ -152,7 +161,7 @@ class Solver(NamedTuple):
             if fold.watched is None:
                 n_observations = max(objective.n_observations, n_effective)
                 options["min_decay"] = _decay_of_noise(n_observations, options["tol"])
-        return self.minimize(objective, fold.theta0, **options)
+        return options
 
 
 def _of_caller(solver: Callable, objective: MLPObjective, theta0: NDArray) -> OptimizeResult:
@@ -185,17 +194,65 @@ def _decay_of_noise(n_observations: float, tol: float) -> float:
 # ---- one fit, and several ---------------------------------------------------------------------
 
 
-def fit_one(fold: Fold, solver: Solver, report: Callback | None = None, *, label: str = "") -> Fit:
-    """Run the solver on one fold.
+class _Member(NamedTuple):
+    """What the run of a network needs beside its solver.
 
-    ``report`` is called after every iteration. A fit with a ``label``, which starts its printed
-    lines, is one of several: Ctrl-C is then raised, as it is in a run of one epoch.
+    ``report`` is called after every iteration. A ``label``, which starts printed lines, tells that
+    the network is one of several: Ctrl-C is then raised, as it is in a run of one epoch.
     """
+
+    fold: Fold
+    report: Report | None = None
+    label: str = ""
+
+
+class _Run(NamedTuple):
+    """A run that has ended, and the fit that it continued."""
+
+    member: _Member
+    earlier: Fit | None
+    result: OptimizeResult
+
+
+def fit_one(fold: Fold, solver: Solver, report: Report | None = None) -> Fit:
+    """Run the solver on one fold; ``report`` is called after every iteration."""
+    return _fit_of(_run_alone(_Member(fold, report), solver), solver)
+
+
+def _run_alone(member: _Member, solver: Solver) -> _Run:
+    earlier, options = _prepared(member, solver)
+    result = solver.minimize(member.fold.objective, member.fold.theta0, **options)
+    return _ended(_Run(member, earlier, result), solver)
+
+
+def _run_together(members: list[_Member], solver: Solver) -> list[_Run]:
+    """Run a stochastic solver on several folds, one step for all of them at a time."""
+    earlier, descents, starts = [], [], []
+    for member in members:
+        before, options = _prepared(member, solver)
+        random_state, state = options.pop("random_state"), options.pop("state")
+        earlier.append(before)
+        descents.append(DESCENTS[solver.name](member.fold.objective, **options))
+        starts.append((member.fold.theta0, state, random_state))
+    runs: dict[int, _Run] = {}
+    for k, result in minimize_together(descents, starts, evaluated_together):
+        runs[k] = _ended(_Run(members[k], earlier[k], result), solver)
+    return [runs[k] for k in range(len(members))]
+
+
+def _prepared(member: _Member, solver: Solver) -> tuple[Fit | None, dict]:
+    """The fit that a run of the solver continues, and its options."""
+    fold, report, label = member
     earlier = solver.continued(fold)
-    callbacks = [partial(_print_iteration, label)] if solver.verbose else []
+    callbacks: list[Callback] = [Printer(label, solver.verbose)] if solver.verbose else []
     callbacks += [report] if report is not None else []
     callback = _each(callbacks, (earlier and earlier.n_iter) or 0) if callbacks else None
-    result = solver.run(fold, earlier, callback)
+    return earlier, solver.options_of(fold, earlier, callback)
+
+
+def _ended(run: _Run, solver: Solver) -> _Run:
+    """Report the end of a run; an interrupt or an error where it found nothing."""
+    (fold, report, label), _, result = run
     interrupted = result.status == INTERRUPTED
     if interrupted and (solver.one_epoch or label or not np.isfinite(result.fun)):
         raise KeyboardInterrupt
@@ -204,11 +261,16 @@ def fit_one(fold: Fold, solver: Solver, report: Callback | None = None, *, label
             "The loss is not finite even where the fit starts: "
             f"{fold.objective.explain_overflow(fold.theta0)}"
         )
-    return _kept(fold, solver, result, earlier)
+    if solver.verbose and result.message:
+        print(f"{label}{result.message}")
+    if report is not None:
+        report.end(result)
+    return run
 
 
-def _kept(fold: Fold, solver: Solver, result: OptimizeResult, earlier: Fit | None) -> Fit:
-    """Make a `Fit` of a solver's result; its counts and curves follow those of an earlier fit."""
+def _fit_of(run: _Run, solver: Solver) -> Fit:
+    """Make a `Fit` of a run; its counts and curves follow those of an earlier fit."""
+    (fold, *_), earlier, result = run
     objective, by_evidence = fold.objective, solver.name == "evidence"
     before = earlier or Fit(result.x, math.nan, 0, None, 0, "", [])
     curve = scores = None
@@ -252,19 +314,63 @@ def _warning_of(result: OptimizeResult, solver: Solver) -> str | None:
 
 
 def fit_side_by_side(
-    fold_of: Callable[[int], Fold], n_members: int, solver: Solver, report: Callback | None
+    fold_of: Callable[[int], Fold],
+    n_members: int,
+    solver: Solver,
+    report_of: Callable[[int], Report | None],
 ) -> list[Fit]:
-    """Fit each member to its fold, on as many threads as BLAS had."""
-    if n_members == 1:
-        return [fit_one(fold_of(0), solver, report)]
-    fits: list = [None] * n_members
+    """Fit each member to its fold; no member depends on the others.
 
-    def fit_member(j: int) -> None:
-        fits[j] = fit_one(fold_of(j), solver, label=f"Member {j + 1}, ")
+    Stochastic solvers step the members together. Factorisations leave the interpreter free for long
+    enough, so those members run on as many threads as BLAS had. All others follow each other, as
+    their evaluations share out their rows: small calls side by side take longer than one by one.
+    """
+    first = fold_of(0)
+    if n_members == 1:
+        return [fit_one(first, solver, report_of(0))]
+    fits: dict[int, Fit] = {}
+
+    def member_of(j: int) -> _Member:
+        return _Member(fold_of(j) if j else first, report_of(j), f"Member {j + 1}, ")
+
+    def fit_group(group: range) -> None:
+        alike = solver.name in DESCENTS and len(group) > 1
+        members = [member_of(j) for j in group] if alike else map(member_of, group)
+        if alike and len({member.fold.objective.n_samples for member in members}) == 1:
+            runs = _run_together(members, solver)
+        else:
+            runs = [_run_alone(member, solver) for member in members]
+
+        def finish(k: int) -> None:
+            fits[group[k]] = _fit_of(runs[k], solver)
+
+        run(finish, len(group))
 
     with guard():
-        run(fit_member, n_members)
-    return fits
+        groups, n_threads = _groups(first, n_members, solver)
+        run(lambda k: fit_group(groups[k]), len(groups), n_threads)
+    return [fits[j] for j in range(n_members)]
+
+
+def _groups(first: Fold, n_members: int, solver: Solver) -> tuple[list[range], int | None]:
+    """The members in groups, whose rows are held at a time, and on how many threads groups run:
+    None for all.
+    """
+    size, n_threads, objective = n_members, 1, first.objective
+    if first.watched is not None:  # members with rows of their own
+        n_bytes = objective.n_samples * objective.layout.sizes[0] * objective.dtype.itemsize
+        size = min(size, max(1, _OWN_ROWS // n_bytes))
+    if solver.name in ("evidence", "lm"):
+        n_threads, size = None, 1
+    elif solver.name in DESCENTS:
+        batch_size = checked_batch_size(solver.options["batch_size"], objective.n_samples)
+        most, threads = grouped(objective, batch_size)
+        if threads:
+            n_threads, most = None, min(most, -(-n_members // limit.n_threads))
+        size = min(size, most)
+    n_groups = -(-n_members // size)
+    cuts = [n_members * k // n_groups for k in range(n_groups + 1)]
+    return [range(a, b) for a, b in pairwise(cuts)], n_threads
 
 
 def _each(callbacks: list[Callback], n_before: int) -> Callback:
@@ -276,19 +382,6 @@ def _each(callbacks: list[Callback], n_before: int) -> Callback:
             callback(iteration)
 
     return each_iteration
-
-
-def _print_iteration(label: str, iteration: OptimizeResult) -> None:
-    """Print a line on one iteration."""
-    line = f"{label}Iteration {iteration.nit}, loss = {iteration.fun:.8g}"
-    if "log_evidence" in iteration:
-        noises = np.sqrt(np.atleast_1d(iteration.noise_variance))
-        line += f", noise = {' '.join(f'{noise:.4g}' for noise in noises)}"
-        line += f", gamma = {iteration.n_effective:.1f}"
-        line += f", log evidence = {iteration.log_evidence:.2f}"
-    if "validation_loss" in iteration:
-        line += f", validation loss = {iteration.validation_loss:.8g}"
-    print(line)
 
 
 def _r_squared(loss: float, baseline: float) -> float:

@@ -52,6 +52,10 @@ class Layout:
         """
         return [vector[at].reshape(shape + vector.shape[1:]) for at, shape in self._layers]
 
+    def stacked_members(self, vectors: NDArray) -> list[NDArray]:
+        """View vectors of shape (members, P) as [[A_0; b_0], …], with the members as first axis."""
+        return [vectors[:, at].reshape(-1, *shape) for at, shape in self._layers]
+
     def of_one_output(self) -> "Layout":
         """The layout of the network with one of the outputs alone."""
         return Layout((*self.sizes[:-1], 1))

@@ -278,7 +278,7 @@ class MLPObjective:
         with ALONE if n_rows <= self._error.small_rows else single_threaded_blas():
             theta = checked_theta(theta, self.layout, self.dtype)
             loss, gradient = self._error.sums(theta, rows, n_rows, with_gradient)
-            scale = self._scale(n_rows)
+            scale = _scale(self, n_rows)
             loss *= 0.5 * scale
             if with_gradient:
                 gradient *= scale
@@ -291,9 +291,9 @@ class MLPObjective:
                 gradient = gradient.astype(self.dtype, copy=False)
         return loss, gradient
 
-    def _scale(self, n_rows: int) -> float:
-        """The factor n/(n_B W) of a sum over n_B rows."""
-        return self.n_samples / (n_rows * self._total_weight)
+    def terms(self, n_rows: int) -> tuple[SquaredError, float, NDArray | None]:
+        """The sum of squares, its factor on n_B rows, and α/W of each parameter, None for 0."""
+        return self._error, _scale(self, n_rows), self._penalty
 
     def _checked(self, theta, rows) -> tuple:
         theta = checked_theta(theta, self.layout, self.dtype)
@@ -341,7 +341,7 @@ class MLPObjective:
         theta, rows, n_rows = self._checked(theta, rows)
         v = checked_theta(v, self.layout, self.dtype, name="v")
         product = curvature.hessian_product(self._error, theta, v, rows, n_rows)
-        product *= self._scale(n_rows)
+        product *= _scale(self, n_rows)
         if self._penalty is not None:
             product += self._penalty * v
         return product.astype(self.dtype, copy=False)
@@ -368,7 +368,7 @@ class MLPObjective:
         theta, rows, n_rows = self._checked(theta, rows)
         _check_square(self.n_params, "The Hessian", "Use hessp, which needs no matrix.")
         H = curvature.hessian(self._error, theta, rows, n_rows)
-        H *= 0.5 * self._scale(n_rows)
+        H *= 0.5 * _scale(self, n_rows)
         H = H + H.T  # the mean of H and Hᵀ: they differ by rounding
         if self._penalty is not None:
             H[np.diag_indices_from(H)] += self._penalty
@@ -410,7 +410,7 @@ class MLPObjective:
         d_K, penalised = self.layout.sizes[-1], self._penalised
         r = np.empty(n_rows * d_K + len(penalised), self.dtype)
         data = r[: n_rows * d_K].reshape(n_rows, d_K)
-        curvature.residuals(self._error, theta, rows, n_rows, self._scale(n_rows), out=data)
+        curvature.residuals(self._error, theta, rows, n_rows, _scale(self, n_rows), out=data)
         if len(penalised):
             r[n_rows * d_K :] = np.sqrt(self._penalty[penalised]) * theta[penalised]  # √(α/W) A
         return r
@@ -443,7 +443,7 @@ class MLPObjective:
         )
         Jt = np.zeros((P, N), self.dtype)
         data = np.moveaxis(Jt[:, : n_rows * d_K].reshape(P, n_rows, d_K), 2, 0)
-        curvature.jacobian(self._error, theta, rows, n_rows, self._scale(n_rows), out=data)
+        curvature.jacobian(self._error, theta, rows, n_rows, _scale(self, n_rows), out=data)
         if len(penalised):
             Jt[penalised, np.arange(n_rows * d_K, N)] = np.sqrt(self._penalty[penalised])
         return Jt.T
@@ -495,7 +495,7 @@ class MLPObjective:
         """
         theta, rows, n_rows = self._checked(theta, rows)
         _check_square(self.n_params, "JᵀJ", _FEWER_UNITS)
-        model = curvature.normal_equations(self._error, theta, rows, n_rows, self._scale(n_rows))
+        model = curvature.normal_equations(self._error, theta, rows, n_rows, _scale(self, n_rows))
         return self._penalised_model(theta, model)
 
     @guarded
@@ -544,7 +544,7 @@ class MLPObjective:
             As in `normal_equations`.
         """
         theta, rows, n_rows = self._checked(theta, None)
-        N, P, c = n_rows * self.layout.sizes[-1], self.n_params, self._scale(n_rows)
+        N, P, c = n_rows * self.layout.sizes[-1], self.n_params, _scale(self, n_rows)
         if is_thin(N, P):
             what = f"J, of {N} residuals by n_params={P}, held twice,"
             check_memory(16 * N * P, what, _FEWER_UNITS)
@@ -638,6 +638,11 @@ class MLPObjective:
             f"column {j} of {name} reaches {largest:.3g} in the units the network works in, "
             f"which overflows {self.dtype}. Rescale it."
         )
+
+
+def _scale(objective: MLPObjective, n_rows: int) -> float:
+    """The factor n/(n_B W) of a sum over n_B rows."""
+    return objective.n_samples / (n_rows * objective._total_weight)
 
 
 def _check_square(P: int, what: str, remedy: str) -> None:

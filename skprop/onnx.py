@@ -2,7 +2,8 @@
 
 Importing this module registers a converter, so that `skl2onnx.to_onnx` takes an
 `MLPSigmoidRegressor` alone, at the end of a `Pipeline`, or inside another estimator that skl2onnx
-can _convert. `to_onnx` is skl2onnx's own, handed on for convenience.
+can convert. The networks of a committee are averaged in the graph; it has no error bars, whose
+posteriors are of P × P numbers each. `to_onnx` is skl2onnx's own, handed on for convenience.
 """
 
 import numpy as np
@@ -16,6 +17,7 @@ try:
 except ImportError as error:
     raise ImportError('skprop.onnx needs skl2onnx: pip install "skprop[onnx]".') from error
 
+from .layout import Layout
 from .regressor import MLPSigmoidRegressor
 
 __all__ = ["to_onnx"]
@@ -25,11 +27,6 @@ def _set_output_type(operator) -> None:
     """Declare the output, of shape (rows, n_outputs), also (rows, 1), as is usual in skl2onnx."""
     model = operator.raw_operator
     check_is_fitted(model, "theta_")
-    if model.theta_.ndim == 2:
-        raise ValueError(
-            f"The model has n_members={len(model.theta_)} networks; export them one by one, each "
-            "from a copy with set_theta(theta_[j])."
-        )
     widths = [variable.type.shape[1] for variable in operator.inputs]
     if None not in widths and sum(widths) != model.n_features_in_:
         raise ValueError(
@@ -77,11 +74,24 @@ def _convert(scope, operator, container) -> None:
         if rest.any():
             f = node("Sub", f, rest)
         f = node("Div", f, model.x_scaler_.scale_)  # (x − μ) / s
-    K = len(model.coefs_)
-    for i, (A, b) in enumerate(zip(model.coefs_, model.intercepts_, strict=True), start=1):
-        f = node("Gemm", f, A, b)  # z_i = f_{i-1} A_{i-1} + b_{i-1}
-        if i < K or model.out_activation_ == "sigmoid":
-            f = node("Sigmoid", f)  # f_i = σ(z_i)
+
+    def outputs_of(theta: NDArray) -> str:
+        layers = Layout(widths).views(theta)
+        output = f
+        for i, (A, b) in enumerate(layers, start=1):
+            output = node("Gemm", output, A, b)  # z_i = f_{i-1} A_{i-1} + b_{i-1}
+            if i < len(layers) or model.out_activation_ == "sigmoid":
+                output = node("Sigmoid", output)  # f_i = σ(z_i)
+        return output
+
+    hidden = [A.shape[-1] for A in model.coefs_]
+    widths = [model.n_features_in_, *hidden]
+    members = [outputs_of(theta) for theta in np.atleast_2d(model.theta_)]
+    f = (
+        members[0]
+        if len(members) == 1
+        else node("Div", node("Sum", *members), np.array(len(members)))
+    )
     if model.y_scaler_ is not None:
         f = node("Mul", f, model.y_scaler_.scale_)
         f = node("Add", f, model.y_scaler_.mean_)  # y = s f_K + μ

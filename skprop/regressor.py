@@ -80,7 +80,8 @@ class MLPSigmoidRegressor(
         improvement of the loss of an epoch that counts as one. With ``early_stopping`` it is the
         least improvement of the validation loss that counts, in place of the rule on noise.
     verbose : bool or int, default=False
-        Print the loss at every iteration.
+        Print the loss and the time since the run began: 1 or True at iterations 1, 2, …, 9, then
+        10, 20, …, 90, then 100, 200, and so on; 2 at every iteration.
     warm_start : bool, default=False
         Whether `fit` continues from the previous fit: "lbfgs" and "lm" from its θ, "sgd" and "adam"
         also with their averages and in their order of rows, as if the two fits had been one.
@@ -155,8 +156,8 @@ class MLPSigmoidRegressor(
         The activation of the last layer.
     x_scaler_, y_scaler_ : StandardScaler or None
         How X and y were standardised; None with ``standardize=False``.
-    alpha_ : float
-        With ``alpha="evidence"``, the α it found.
+    alpha_ : float or ndarray of shape (n_members,)
+        With ``alpha="evidence"``, the α it found; of shape (n_members,) in a committee.
     noise_variance_ : float or ndarray of shape (n_outputs,)
         Variance σ² of the noise of a row of weight 1, in the units of y squared; a float where y
         was one-dimensional. This and the next two wherever ``predict(X, return_std=True)`` works.
@@ -182,8 +183,9 @@ class MLPSigmoidRegressor(
     From scikit-learn 1.9 on, ``set_callbacks`` takes its callbacks, such as
     `sklearn.callback.ProgressBar` and `sklearn.callback.ScoringMonitor`. `fit` is a task, and every
     iteration or epoch of a built-in solver is one below it, alone, in a `Pipeline` and in a
-    search. The hooks get X and y as `fit` was given them, and at its end the network of each
-    iteration; one that returns True ends the fit with the model so far.
+    search. In a committee every member is a task with its iterations below it. The hooks get X and
+    y as `fit` was given them, one at a time, and at its end the network of each iteration; one that
+    returns True ends the run of that network with what it has so far.
 
     See Also
     --------
@@ -308,14 +310,14 @@ class MLPSigmoidRegressor(
         held_out = X_val, y_val, sample_weight_val
         with self._unchanged_on_error():
             self._validate_params()
-            with fit_task(self, X, y, sample_weight) as report:
-                earlier = self._earlier() if self.warm_start else None
-                settings, *data = self._settled(earlier, X, y, sample_weight, held_out)
+            earlier = self._earlier() if self.warm_start else None
+            settings, *data = self._settled(earlier, X, y, sample_weight, held_out)
+            with fit_task(self, settings.n_members, X, y, sample_weight) as report_of:
                 setup, fold_of = folds(settings, *data, earlier)
                 forgotten = attributes([]) if earlier is None else {}
                 self._set(forgotten | setup.attributes() | {"settings_": told(settings)})
                 del data  # the rows as they were given are let go before a solver runs
-                fits = fit_side_by_side(fold_of, settings.n_members, Solver.of(settings), report)
+                fits = fit_side_by_side(fold_of, settings.n_members, Solver.of(settings), report_of)
                 self._adopt(fits)
         return self
 

@@ -15,7 +15,7 @@ from .tanh_form import TanhForm
 from .threads import ignoring_overflow, small_rows
 from .workspace import Spare, Workspace
 
-__all__ = ["SquaredError"]
+__all__ = ["SquaredError", "sum_of_squares"]
 
 
 class SquaredError:
@@ -49,6 +49,13 @@ class SquaredError:
         blocks = RowBlocks(rows, n_rows, self.block_rows, n_rows * self.work, LEAST_ROWS)
         loss, *gradient = blocks.sum(partial(self._part_sums, B, with_gradient))
         return loss, self.pulled_back(*gradient) if with_gradient else None
+
+    def is_one_block(self, n_rows: int) -> bool:
+        """Whether so many rows are computed together."""
+        parts = RowBlocks(
+            slice(0, n_rows), n_rows, self.block_rows, n_rows * self.work, LEAST_ROWS
+        ).parts
+        return len(parts) == len(parts[0]) == 1
 
     def tanh_form(self, theta: NDArray) -> list[NDArray]:
         """θ as [B_0, …, B_{K-1}], the tanh form for rows as `Rows.read` gives them."""
@@ -99,12 +106,9 @@ class SquaredError:
         output = self.form.output
         forward(B, t, z, tanh, output.apply)
         residual = np.subtract(t[-1], take(self.y, rows, y), out=delta[-1])
-        if self.weights is None:
-            loss = _sum_of_squares(residual)
-        else:
-            w = take(self.weights, rows, w)
-            weight = "sk" if w.shape[1] == 1 else "sj"  # of a row, or of a target
-            loss = float(np.einsum(f"sj,sj,{weight}->", residual, residual, w, dtype=np.float64))
+        w = None if self.weights is None else take(self.weights, rows, w)
+        loss = sum_of_squares(residual, w)
+        if w is not None:
             residual *= w
         if with_gradient:
             output.times_slope(delta[-1], t[-1])  # δ_K = w (f_K − y) ∘ φ_K′
@@ -112,8 +116,11 @@ class SquaredError:
         return loss
 
 
-def _sum_of_squares(a: NDArray) -> float:
-    """‖a‖_F² of a C-contiguous array, summed in float64."""
+def sum_of_squares(a: NDArray, w: NDArray | None) -> float:
+    """Σ w a² over a C-contiguous array, with a weight for each row or entry, in float64."""
+    if w is not None:
+        weight = "sk" if w.shape[1] == 1 else "sj"  # of a row, or of a target
+        return float(np.einsum(f"sj,sj,{weight}->", a, a, w, dtype=np.float64))
     if a.dtype == np.float64:
         a = a.ravel()
         return float(np.dot(a, a))

@@ -14,16 +14,22 @@ __all__ = [
 ]  # fmt: skip
 
 
-def unit_buffers(layout: Layout, n_rows: int, dtype: DTypeLike) -> list[NDArray]:
-    """f_0, …, f_{K-1} with the constant unit 1 as last column, and f_K (see `backprop`)."""
+def unit_buffers(
+    layout: Layout, n_rows: int, dtype: DTypeLike, members: tuple[int, ...] = ()
+) -> list[NDArray]:
+    """f_0, …, f_{K-1} with the constant unit 1 as last column, and f_K (see `backprop`).
+
+    With ``members``, one number, they have a first axis of that length.
+    """
     *wide, last = layout.sizes
-    return [*(np.ones((n_rows, d + 1), dtype) for d in wide), np.empty((n_rows, last), dtype)]
+    shape = (*members, n_rows)
+    return [*(np.ones((*shape, d + 1), dtype) for d in wide), np.empty((*shape, last), dtype)]
 
 
 def without_constant(buffers: list[NDArray]) -> list[NDArray]:
     """Views of f_0, …, f_{K-1} without their last column, the constant unit, and f_K."""
     *wide, last = buffers
-    return [*(f[:, :-1] for f in wide), last]
+    return [*(f[..., :-1] for f in wide), last]
 
 
 class _Buffers(NamedTuple):

@@ -2,6 +2,7 @@
 
 import copy
 import re
+import time
 import warnings
 
 import numpy as np
@@ -183,11 +184,18 @@ def test_a_callback_that_raises_leaves_the_estimator_as_it_was(fail_in, warm_sta
     assert not hasattr(unfitted, "theta_")
 
 
+def test_a_fit_with_invalid_data_does_not_begin():
+    recorder = Recorder()
+    with pytest.raises(ValueError, match="NaN"):
+        short().set_callbacks(recorder).fit(X, Y * np.nan)
+    assert recorder.notes == []
+
+
 def test_a_fit_that_raises_tears_the_callbacks_down():
     recorder = Recorder()
-    model = short().set_callbacks(recorder)
-    with pytest.raises(ValueError, match="NaN"):
-        model.fit(X, Y * np.nan)
+    model = short(standardize=False).set_callbacks(recorder)
+    with pytest.raises(ValueError, match="not finite even where the fit starts"):
+        model.fit(X, Y * 1e200)
     assert [note[:2] for note in recorder.notes] == [
         ("setup", "fit"), ("begin", "fit"), ("teardown", "fit")
     ]  # fmt: skip
@@ -216,10 +224,79 @@ def test_partial_fit_calls_none():
     assert recorder.notes == []
 
 
+MEMBERS = {**{solver: {"solver": solver} for solver in SOLVERS}, "evidence": {"alpha": "evidence"}}
+
+
+def committee(kind, **parameters):
+    return short(n_members=3, **MEMBERS[kind] | parameters)
+
+
+@pytest.mark.parametrize("kind", MEMBERS)
+def test_every_member_of_a_committee_is_a_task_with_its_iterations_below_it(kind):
+    recorder = Recorder()
+    model, plain = committee(kind).set_callbacks(recorder).fit(X, Y), committee(kind).fit(X, Y)
+    np.testing.assert_array_equal(model.theta_, plain.theta_)
+    assert [a["fitted"] for a in recorder.of("begin", "member")] == 3 * [None]
+    (setup,) = recorder.of("setup", "fit")
+    assert setup["max_subtasks"] == 3
+    found = {note[2]: note[3]["fitted"] for note in recorder.notes if note[:2] == ("end", "member")}
+    assert sorted(found) == [0, 1, 2]
+    for j, member in found.items():
+        np.testing.assert_array_equal(member.theta_, model.theta_[j])
+        assert np.isfinite(member.predict(X)).all()
+    counts = [member.n_iter_ for member in found.values()]
+    assert max(counts) == model.n_iter_
+    assert len(recorder.of("end")) == sum(counts)
+    assert [note[:2] for note in recorder.notes[-2:]] == [("end", "fit"), ("teardown", "fit")]
+
+
+@pytest.mark.parametrize("kind", MEMBERS)
+def test_a_request_to_stop_ends_the_run_of_each_member_that_asks(kind):
+    model = committee(kind).set_callbacks(Recorder(stop_at=2)).fit(X, Y)
+    assert model.n_iter_ == 3
+    assert model.theta_.shape[0] == 3
+    assert model.message_ == "The callback stopped the run."
+
+
+@pytest.mark.parametrize("kind", MEMBERS)
+def test_hooks_of_members_are_called_one_at_a_time(kind):
+    class Exclusive(Recorder):
+        inside = False
+
+        def note(self, *note, **arguments):
+            assert not self.inside
+            self.inside = True
+            time.sleep(1e-4)  # lets another thread in, if one could come
+            super().note(*note, **arguments)
+            self.inside = False
+
+    committee(kind, max_iter=10, tol=1e-2).set_callbacks(Exclusive(stop_at=4)).fit(X, Y)
+
+
+def test_scoring_monitor_logs_the_iterations_of_every_member():
+    monitor = callback.ScoringMonitor(scoring="r2")
+    model = committee("adam").set_callbacks(monitor).fit(X, Y)
+    log = monitor.get_logs().data
+    members = {row["parent_task_id_path"][-1] for row in log if row["task_name"] == "iteration"}
+    assert members == {0, 1, 2}
+    assert sum(row["task_name"] == "member" for row in log) == 3
+    last = [row for row in log if row["task_name"] == "fit"][-1]
+    assert last["r2"] == pytest.approx(model.score(X, Y))
+
+
+def test_a_progress_bar_shows_a_bar_for_every_member(capsys):
+    pytest.importorskip("rich")
+    committee("lbfgs").set_callbacks(callback.ProgressBar()).fit(X, Y)
+    assert len(re.findall(r"member #\d +\S+ +100%", capsys.readouterr().out)) >= 3
+
+
 def test_verbose_prints_beside_a_callback(capsys):
     model = short(verbose=True).set_callbacks(Recorder(stop_at=2)).fit(X, Y)
     lines = capsys.readouterr().out.splitlines()
-    assert lines == [f"Iteration {i}, loss = {model.loss_curve_[i - 1]:.8g}" for i in (1, 2, 3)]
+    assert [line.rpartition(", ")[0] for line in lines[:-1]] == [
+        f"Iteration {i}, loss = {model.loss_curve_[i - 1]:.8g}" for i in (1, 2, 3)
+    ]
+    assert lines[-1] == model.message_
 
 
 def test_clones_and_deep_copies_keep_their_callbacks():

@@ -518,7 +518,7 @@ def test_evaluations_and_visited_rows_of_a_committee_are_those_of_all_members(mo
         return evaluate(self, theta, rows)
 
     monkeypatch.setattr(MLPObjective, "__call__", counted)
-    committee = fit(alpha=0.5, n_members=3, verbose=True)
+    committee = fit(alpha=0.5, n_members=3, verbose=2)
     assert committee.n_fev_ == len(evaluations)
     n_iterations = capsys.readouterr().out.count("Iteration")
     assert committee.t_ == n_iterations * len(X) > committee.n_iter_ * len(X)
@@ -650,8 +650,9 @@ def test_a_thin_posterior_survives_a_pickle_and_a_committee_and_a_square_one_of_
 
 
 def test_verbose_tells_the_evidence(capsys):
-    model = fit(verbose=True)
-    lines = capsys.readouterr().out.splitlines()
+    model = fit(verbose=2)
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert last == model.message_
     assert len(lines) == model.n_iter_
     assert "log evidence = " in lines[-1]
     assert "noise = " in lines[-1]

@@ -203,10 +203,11 @@ except ImportError as error:
     assert 'pip install "skprop[onnx]"' in done.stdout
 
 
-def test_a_committee_is_refused_with_a_remedy():
-    X = np.random.default_rng(0).normal(size=(30, 2))
-    committee = MLPSigmoidRegressor(3, n_members=2, random_state=0).fit(X, X[:, 0])
-    with pytest.raises(ValueError, match="n_members=2"):
-        to_onnx(committee, X)
-    member = committee.set_theta(committee.theta_[1])
-    assert to_onnx(member, X) is not None
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", ["diabetes", "friedman, two outputs"])
+def test_a_committee_is_averaged_in_the_graph(name, dtype):
+    X, y = DATA[name]()
+    committee = network(n_members=3).fit(X, y)
+    assert_served_alike(committee, X.astype(dtype))
+    member = network().fit(X, y)
+    assert (member.predict(X) != committee.predict(X)).all()

@@ -1,6 +1,7 @@
 import copy
 import itertools
 import pickle
+import re
 import warnings
 from functools import partial
 from pathlib import Path
@@ -217,13 +218,25 @@ def test_integer_weights_are_repetitions():
 @quick
 def test_verbose_prints_a_line_an_iteration(solver, capsys):
     model = regressor(solver=solver, verbose=True, max_iter=4, early_stopping=True).fit(X, Y)
-    lines = capsys.readouterr().out.splitlines()
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert last == model.message_
     assert len(lines) == model.n_iter_ == 4
     for i, line in enumerate(lines):
         assert line.startswith(f"Iteration {i + 1}, loss = {model.loss_curve_[i]:.8g}")
         assert f"validation loss = {model.validation_loss_curve_[i]:.8g}" in line
+        assert re.search(r", \d+\.\d s$", line)  # the time since the run began
     regressor(solver=solver, max_iter=2).fit(X, Y)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("verbose", "shown"), [(1, [*range(1, 10), 10, 20, 30]), (2, range(1, 33))]
+)
+@quick
+def test_the_lines_that_verbose_prints_thin_out(verbose, shown, capsys):
+    regressor(solver="sgd", verbose=verbose, max_iter=32, tol=0).fit(X, Y)
+    numbers = re.findall(r"Iteration (\d+),", capsys.readouterr().out)
+    assert [*map(int, numbers)] == [*shown]
 
 
 @each_solver

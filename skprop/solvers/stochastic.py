@@ -3,9 +3,10 @@
 import copy
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,8 +17,12 @@ from ..threads import guard
 from .progress import Callback, Progress, check_range, floating
 from .reasons import CONVERGED, FAILED, INTERRUPTED, limit_reached
 
-__all__ = ["minimize_adam", "minimize_sgd"]
+__all__ = [
+    "DESCENTS", "Descent", "checked_batch_size", "minimize_adam", "minimize_sgd",
+    "minimize_together",
+]  # fmt: skip
 
+_Run = Generator[tuple[dict, Callable], float | None]
 _LEAST_RATE = 1e-6  # where learning_rate="adaptive" ends
 
 
@@ -117,35 +122,13 @@ def minimize_sgd(
     >>> bool(result.fun < 0.1 * objective.loss(theta0))
     True
     """
-    if learning_rate not in ("constant", "invscaling", "adaptive"):
-        raise ValueError(
-            f"learning_rate={learning_rate!r}; it is 'constant', 'invscaling' or 'adaptive'."
-        )
-    check_range(Real, 0, power_t=power_t)
-    check_range(Real, 0, 1, "both", momentum=momentum)
-
-    def step(theta, g, state, scratch):
-        (v,) = state["moments"]
-        eta = state["learning_rate"]
-        if learning_rate == "invscaling":
-            eta *= state["n_steps"] ** -power_t
-        g *= eta
-        v *= momentum
-        v -= g  # v ← μ v − η g
-        if nesterovs_momentum:
-            theta -= g
-            np.multiply(v, momentum, out=g)
-            theta += g  # θ ← θ + μ v − η g
-        else:
-            theta += v  # θ ← θ + v
-
-    progress = Progress(
-        n_iter_no_change, tol=tol, validation_loss=validation_loss, callback=callback
-    )
-    adaptive = learning_rate == "adaptive"
-    return _Descent(
-        objective, step, progress, batch_size, learning_rate_init, adaptive, shuffle, max_iter
-    ).minimize(theta0, 1, state, random_state)
+    return _sgd(
+        objective, learning_rate=learning_rate, power_t=power_t, momentum=momentum,
+        nesterovs_momentum=nesterovs_momentum, batch_size=batch_size,
+        learning_rate_init=learning_rate_init, shuffle=shuffle, tol=tol,
+        n_iter_no_change=n_iter_no_change, max_iter=max_iter, validation_loss=validation_loss,
+        callback=callback,
+    ).minimize(theta0, state, random_state)  # fmt: skip
 
 
 def minimize_adam(
@@ -210,13 +193,72 @@ validation_loss, callback, state
     >>> bool((then.x == once.x).all())
     True
     """
+    return _adam(
+        objective, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, batch_size=batch_size,
+        learning_rate_init=learning_rate_init, shuffle=shuffle, tol=tol,
+        n_iter_no_change=n_iter_no_change, max_iter=max_iter, validation_loss=validation_loss,
+        callback=callback,
+    ).minimize(theta0, state, random_state)  # fmt: skip
 
+
+# ---- how a step is made of a gradient ---------------------------------------------------------
+
+
+class _Rule(NamedTuple):
+    """How a step is made of a gradient.
+
+    ``rate(η, t)`` is the factor of step t at the learning rate η, and
+    ``step(theta, gradient, moments, factor, scratch)`` changes θ and its moments in place; it may
+    write into the gradient and into ``scratch``, of the same shape. It treats every entry by
+    itself, so that θ may be several, one a row, with a column of factors.
+    """
+
+    n_moments: int
+    rate: Callable[[float, int], float]
+    step: Callable
+
+
+def _sgd(
+    objective, *, learning_rate: str, power_t: float, momentum: float, nesterovs_momentum: bool,
+    **options,
+) -> "Descent":  # fmt: skip
+    """The descent of `minimize_sgd`."""
+    if learning_rate not in ("constant", "invscaling", "adaptive"):
+        raise ValueError(
+            f"learning_rate={learning_rate!r}; it is 'constant', 'invscaling' or 'adaptive'."
+        )
+    check_range(Real, 0, power_t=power_t)
+    check_range(Real, 0, 1, "both", momentum=momentum)
+
+    def rate(eta: float, t: int) -> float:
+        return eta * t**-power_t if learning_rate == "invscaling" else eta
+
+    def step(theta, g, moments, eta, scratch):
+        (v,) = moments
+        g *= eta
+        v *= momentum
+        v -= g  # v ← μ v − η g
+        if nesterovs_momentum:
+            theta -= g
+            np.multiply(v, momentum, out=g)
+            theta += g  # θ ← θ + μ v − η g
+        else:
+            theta += v  # θ ← θ + v
+
+    adaptive = learning_rate == "adaptive"
+    return _descent(objective, _Rule(1, rate, step), adaptive=adaptive, **options)
+
+
+def _adam(objective, *, beta_1: float, beta_2: float, epsilon: float, **options) -> "Descent":
+    """The descent of `minimize_adam`."""
     check_range(Real, 0, 1, beta_1=beta_1, beta_2=beta_2)
     check_range(Real, 0, epsilon=epsilon)
 
-    def step(theta, g, state, scratch):
-        m, v = state["moments"]
-        t = state["n_steps"]
+    def rate(eta: float, t: int) -> float:
+        return eta * math.sqrt(1 - beta_2**t) / (1 - beta_1**t)
+
+    def step(theta, g, moments, eta_t, scratch):
+        m, v = moments
         m *= beta_1
         np.multiply(g, 1 - beta_1, out=scratch)
         m += scratch  # m ← β_1 m + (1 − β_1) g
@@ -227,59 +269,175 @@ validation_loss, callback, state
         np.sqrt(v, out=g)
         g += epsilon
         np.divide(m, g, out=g)
-        g *= state["learning_rate"] * math.sqrt(1 - beta_2**t) / (1 - beta_1**t)
+        g *= eta_t
         theta -= g  # θ ← θ − η_t m / (√v + ε)
 
+    return _descent(objective, _Rule(2, rate, step), **options)
+
+
+# The descents that the estimator's solvers make of an objective and their options.
+DESCENTS = {"sgd": _sgd, "adam": _adam}
+
+
+def _descent(
+    objective, rule: _Rule, *, batch_size, learning_rate_init: float, shuffle: bool, tol: float,
+    n_iter_no_change: int, max_iter: int, validation_loss=None, callback=None,
+    adaptive: bool = False,
+) -> "Descent":  # fmt: skip
     progress = Progress(
         n_iter_no_change, tol=tol, validation_loss=validation_loss, callback=callback
     )
-    return _Descent(
-        objective, step, progress, batch_size, learning_rate_init, False, shuffle, max_iter
-    ).minimize(theta0, 2, state, random_state)
+    return Descent(
+        objective, rule, progress, batch_size, learning_rate_init, shuffle, max_iter, adaptive
+    )
+
+
+def checked_batch_size(batch_size: int | str, n_samples: int) -> int:
+    """The number of rows of a mini-batch; a ValueError unless it is "auto" or at least 1."""
+    if batch_size == "auto":
+        batch_size = 200
+    if not isinstance(batch_size, Integral) or batch_size < 1:
+        raise ValueError(f"batch_size={batch_size!r}; it is 'auto' or an integer ≥ 1.")
+    return min(batch_size, n_samples)
+
+
+# ---- runs, alone and side by side -------------------------------------------------------------
+
+
+def minimize_together(
+    descents: Sequence["Descent"], starts: Sequence[tuple], together: Callable
+) -> Iterator[tuple[int, OptimizeResult]]:
+    """Run several descents epoch by epoch side by side, each as if it were alone.
+
+    Parameters
+    ----------
+    descents : sequence of Descent
+        Of one rule, and of objectives of one shape.
+    starts : sequence of tuple
+        ``theta0, state, random_state`` for each, as `minimize_sgd` takes them.
+    together : callable
+        ``together(objectives, n_rows)`` returns the function that evaluates some objectives
+        together, each on a batch of at most ``n_rows`` rows of its own: (θ as rows of an array, a
+        list of row numbers) -> (a list of losses, gradients as rows of an array).
+
+    Yields
+    ------
+    k : int
+        The number of a descent that has ended.
+    result : OptimizeResult
+        As `minimize_sgd` returns it. Ctrl-C ends all of them without a result.
+    """
+    runs = [d.run(*start, None) for d, start in zip(descents, starts, strict=True)]
+    sent: dict[int, float | None] = dict.fromkeys(range(len(runs)))
+    epochs = None
+    with guard():
+        while sent:
+            waiting = {}
+            for k, loss in sent.items():
+                try:
+                    waiting[k] = runs[k].send(loss)
+                except StopIteration as end:
+                    if end.value.status == INTERRUPTED:
+                        raise KeyboardInterrupt from None
+                    yield k, end.value
+            if waiting:
+                if epochs is None or epochs.numbers != [*waiting]:
+                    epochs = _Epochs(descents, waiting, together)
+                losses = epochs.next([begin for _, begin in waiting.values()])
+                sent = dict(zip(waiting, losses, strict=True))
+            else:
+                sent = {}
+
+
+class _Epochs:
+    """Epochs of several descents side by side, whose states become views of common arrays."""
+
+    def __init__(self, descents: Sequence["Descent"], waiting: dict, together: Callable):
+        self.numbers = [*waiting]
+        self._descents = [descents[k] for k in waiting]
+        self._states = [state for state, _ in waiting.values()]
+        first = self._descents[0]
+        self._size, self._rule = first.batch_size, first.rule
+        self._evaluate = together([d.objective for d in self._descents], self._size)
+        self._theta = np.array([state["theta"] for state in self._states])
+        moments = zip(*(state["moments"] for state in self._states), strict=True)
+        self._moments = [np.array(moment) for moment in moments]
+        self._scratch = np.empty_like(self._theta)
+        for k, state in enumerate(self._states):
+            state["theta"] = self._theta[k]
+            state["moments"] = [moment[k] for moment in self._moments]
+
+    def next(self, begins: Sequence[Callable[[float], None]]) -> list[float | None]:
+        """Visit all rows once; for each the mean loss of its batches, or None if it diverged."""
+        descents, states, n = self._descents, self._states, self._descents[0].objective.n_samples
+        orders = [d.order(state) for d, state in zip(descents, states, strict=True)]
+        means: list[float | None] = [0.0] * len(states)
+        for batch in gen_batches(n, self._size):
+            rows = [batch if order is None else order[batch] for order in orders]
+            losses, gradients = self._evaluate(self._theta, rows)
+            for k, (loss, g) in enumerate(zip(losses, gradients, strict=True)):
+                if descents[k].progress.start is None:
+                    begins[k](loss)
+                if means[k] is None or not math.isfinite(loss + float(np.dot(g, g))):
+                    means[k] = None  # from here on its numbers do not matter
+                    continue
+                states[k]["n_steps"] += 1
+                means[k] += loss * (batch.stop - batch.start) / n
+            self._rule.step(self._theta, gradients, self._moments, self._rates(), self._scratch)
+        return means
+
+    def _rates(self) -> float | NDArray:
+        """The factor of each: a number if it is the same for all, else a column."""
+        rate = self._rule.rate
+        rates = [rate(state["learning_rate"], state["n_steps"] or 1) for state in self._states]
+        if min(rates) == max(rates):
+            return rates[0]
+        return np.array(rates, self._theta.dtype)[:, None]
 
 
 @dataclass
-class _Descent:
-    """A run of epochs of mini-batches, with the parameters of `minimize_sgd`.
-
-    ``step(theta, gradient, state, scratch)`` changes θ and the moments of the state in place; it
-    may write into the gradient and into ``scratch``, of the same shape.
-    """
+class Descent:
+    """A run of epochs of mini-batches, with the parameters of `minimize_sgd`."""
 
     objective: Callable
-    step: Callable
+    rule: _Rule
     progress: Progress
     batch_size: int | str
     learning_rate_init: float
-    adaptive: bool
     shuffle: bool
     max_iter: int
+    adaptive: bool = False
 
     def __post_init__(self):
-        if self.batch_size == "auto":
-            self.batch_size = 200
-        if not isinstance(self.batch_size, Integral) or self.batch_size < 1:
-            raise ValueError(f"batch_size={self.batch_size!r}; it is 'auto' or an integer ≥ 1.")
-        self.batch_size = min(self.batch_size, self.objective.n_samples)
+        self.batch_size = checked_batch_size(self.batch_size, self.objective.n_samples)
         check_range(Real, 0, math.inf, "neither", learning_rate_init=self.learning_rate_init)
         check_range(Real, 0, tol=self.progress.tol)
         check_range(Integral, 0, max_iter=self.max_iter)
 
-    def minimize(self, theta0, n_moments: int, state: dict | None, random_state) -> OptimizeResult:
+    def minimize(self, theta0, state: dict | None, random_state) -> OptimizeResult:
+        """Run alone."""
+        return _value_of(self.run(theta0, state, random_state, self._epoch))
+
+    def run(self, theta0, state: dict | None, random_state, epoch: Callable | None) -> _Run:
+        """The run as a generator of the epochs that somebody else has to make.
+
+        It yields ``state, begin`` and is sent what ``epoch(state, begin)`` would return, by which
+        it makes its epochs itself where that is given.
+        """
         progress, resumed = self.progress, state is not None
         if resumed:
-            state = self._continued(state, n_moments)
+            state = self._continued(state)
         else:
-            state = _new_state(floating(theta0), n_moments, random_state)
+            state = _new_state(floating(theta0), self.rule.n_moments, random_state)
         start, first_step = state["theta"].copy(), state["n_steps"]
 
         def begin(loss: float) -> None:
             # A new run that is interrupted in its first epoch has no state to continue from.
             progress.begin(start, loss, _snapshot(state) if resumed else None)
 
-        x = state["theta"]
         with progress.running():
-            status, message = self._epochs(state, begin)
+            status, message = yield from self._epochs(state, begin, epoch)
+            x = state["theta"]
             if progress.validation_loss is not None and progress.best_theta is not None:
                 x = progress.best_theta
             fun = self._loss(x)
@@ -299,12 +457,12 @@ class _Descent:
             state = self._last_state(status, state, fun)
         return progress.result(status, message, x, fun, nfev=nfev, state=state)
 
-    def _epochs(self, state: dict, begin: Callable[[float], None]) -> tuple[int, str]:
+    def _epochs(self, state: dict, begin: Callable[[float], None], epoch: Callable | None) -> _Run:
         """Run epochs to the end of the run; its status and message."""
         progress = self.progress
         for _ in range(self.max_iter):
             state["learning_rate"] = self.learning_rate_init * state["learning_rate_scale"]
-            loss = self._epoch(state, begin)
+            loss = epoch(state, begin) if epoch is not None else (yield state, begin)
             if loss is None:
                 return self._diverged()
             state["n_epochs"] += 1
@@ -319,10 +477,8 @@ class _Descent:
 
     def _epoch(self, state: dict, begin: Callable[[float], None]) -> float | None:
         """Visit all rows once; the mean loss of the batches, or None if it is NaN or infinite."""
-        n, mean, theta, order = self.objective.n_samples, 0.0, state["theta"], None
-        scratch = np.empty_like(theta)
-        if self.shuffle and self.batch_size < n:  # a function of the seed and the epoch's number
-            order = np.random.default_rng([state["seed"], state["n_epochs"]]).permutation(n)
+        n, mean, theta, order = self.objective.n_samples, 0.0, state["theta"], self.order(state)
+        scratch, moments = np.empty_like(theta), state["moments"]
         for batch in gen_batches(n, self.batch_size):
             loss, g = self.objective(theta, batch if order is None else order[batch])
             if self.progress.start is None:
@@ -330,9 +486,17 @@ class _Descent:
             if not math.isfinite(loss + float(np.dot(g, g))):
                 return None
             state["n_steps"] += 1
-            self.step(theta, g, state, scratch)
+            rate = self.rule.rate(state["learning_rate"], state["n_steps"])
+            self.rule.step(theta, g, moments, rate, scratch)
             mean += loss * (batch.stop - batch.start) / n
         return mean
+
+    def order(self, state: dict) -> NDArray | None:
+        """The order of the rows in the next epoch; None for their own."""
+        n = self.objective.n_samples
+        if not self.shuffle or self.batch_size >= n:
+            return None  # else a function of the seed and of the epoch's number
+        return np.random.default_rng([state["seed"], state["n_epochs"]]).permutation(n)
 
     def _loss(self, theta: NDArray) -> float:
         """The loss over all rows, infinite if it is NaN."""
@@ -354,8 +518,9 @@ class _Descent:
             return best
         return [start, *best, last]
 
-    def _continued(self, state: dict, n_moments: int) -> dict:
+    def _continued(self, state: dict) -> dict:
         """A copy of the state of an earlier run; its counts go to ``progress``."""
+        n_moments = self.rule.n_moments
         if not isinstance(state, dict) or len(state.get("moments", ())) != n_moments:
             raise ValueError("state is that of another solver, or none.")
         state = copy.deepcopy(state)
@@ -380,6 +545,15 @@ class _Descent:
             interrupted = status == INTERRUPTED
             state["watched"] = self.objective.loss(state["theta"]) if interrupted else fun
         return state
+
+
+def _value_of(run: _Run):
+    """What a generator that yields nothing returns."""
+    try:
+        next(run)
+    except StopIteration as end:
+        return end.value
+    raise RuntimeError("The run has left an epoch to somebody else.")
 
 
 def _new_state(theta0: NDArray, n_moments: int, random_state) -> dict:
