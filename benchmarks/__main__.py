@@ -1,8 +1,8 @@
 """skprop beside its peers and beside the floor: ``python -m benchmarks``.
 
-Tables: evaluation, parts, hessp, steps, fit, evidence, committee, predict, memory, growth (all by
-default); accuracy and stopping, which have to be named, are described in `benchmarks.accuracy` and
-`benchmarks.stopping`. Contenders run in the same
+Tables: evaluation, small, parts, hessp, steps, fit, evidence, committee, predict, memory, growth
+(all by default); accuracy and stopping, which have to be named, are described in
+`benchmarks.accuracy` and `benchmarks.stopping`. Contenders run in the same
 process, interleaved, best of many: skprop, scikit-learn's MLPRegressor, and PyTorch and
 JAX (jitted) where installed. The floor is the bare matrix products and one tanh a hidden unit, in
 blocks of 512 rows on one thread, divided by the number of threads.
@@ -26,8 +26,11 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from skprop import MLPObjective
+
 from . import accuracy, stopping
 from . import contenders as c
+from .straight import evaluate_straight, steps_straight, with_ones
 from .timing import best_of
 
 SHAPES = [
@@ -114,6 +117,26 @@ def hessp(options):
             functions = {k: f for k, f in functions.items() if f}
             seconds = best_of(functions, options.seconds)
             yield row("hessp", f"{n} x {d} {hidden} {outputs} {name}", seconds)
+
+
+def small(options):
+    """Calls of few rows beside straight-line NumPy for that shape alone."""
+    n, d, h, batch = 200, 8, 10, 32
+    X, y = c.problem(n, d, 1)
+    theta = MLPObjective(X, y, hidden_layer_sizes=h).initial_theta(0)
+    straight_line = evaluate_straight(with_ones(X), y, h)
+    functions = {"skprop": c.evaluate_skprop(X, y, (h,)), "straight": lambda: straight_line(theta)}
+    same_result([f()[1] for f in functions.values()])
+    yield row("small", f"{n} x {d} ({h},), an evaluation", best_of(functions, options.seconds))
+    adam, n_steps = c.steps_skprop("adam", d, (h,), batch)
+    functions = {"skprop": adam, "straight": steps_straight(d, h, batch, n_steps, theta)}
+    same_result([adam().x, functions["straight"]()])
+    seconds = {k: s / n_steps for k, s in best_of(functions, options.seconds).items()}
+    yield row("small", f"{batch} x {d} ({h},), a step of adam", seconds)
+
+
+def same_result(pair):
+    np.testing.assert_allclose(*pair, rtol=0, atol=1e-12)
 
 
 def parts(options):
@@ -237,7 +260,9 @@ def growth(options):
 
 TABLES = {
     f.__name__: f
-    for f in (evaluation, parts, hessp, steps, fit, evidence, committee, predict, memory, growth)
+    for f in (
+        evaluation, small, parts, hessp, steps, fit, evidence, committee, predict, memory, growth
+    )  # fmt: skip
 }
 
 

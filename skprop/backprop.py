@@ -77,7 +77,7 @@ def backward_outer(A: list, f: list, df: list, delta: list, G: list, phi_slope: 
 
     There δ_1 = (δ_2 aᵀ) ∘ φ′(z_1), with a the weights of the output: ∂L/∂A_0, which has fewer
     entries, is multiplied by a instead, and x by δ_2 where x is narrower than φ′(z_1). Then df[0]
-    receives x ∘ δ_2; it may be the buffer of f[0].
+    receives x ∘ δ_2; it may be the buffer of f[0], which is read anew for every block.
     """
     x, a = f[0], A[1][..., :-1, :].mT
     transposed_times(f[1], delta[2], out=G[1])  # ∂L/∂A_1 = f_1ᵀ δ_2
@@ -85,7 +85,6 @@ def backward_outer(A: list, f: list, df: list, delta: list, G: list, phi_slope: 
     if isinstance(x, np.ndarray) and x.shape[-1] < f[1].shape[-1]:
         np.multiply(x, delta[2], out=df[0])
         transposed_times(df[0], f[1][..., :-1], out=G[0])  # (x ∘ δ_2)ᵀ φ′(z_1)
-        df[0][..., -1] = 1.0
     else:
         np.multiply(f[1], delta[2], out=df[1])
         transposed_times(x, delta[1], out=G[0])  # xᵀ (δ_2 ∘ φ′(z_1))

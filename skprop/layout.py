@@ -1,5 +1,6 @@
 """The one place that knows where A_i and b_i lie in the flat vector θ."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Integral
@@ -24,9 +25,13 @@ class Layout:
         self.sizes = tuple(int(d) for d in sizes)
         self.n_layers = len(self.sizes) - 1
         self._layers, start = [], 0  # where [A_i; b_i] lies, and its shape
+        self._above = []  # where A_i lies, its shape, and where b_i lies, for i ≥ 1
         for d_in, d_out in pairwise(self.sizes):
             stop = start + (d_in + 1) * d_out
             self._layers.append((slice(start, stop), (d_in + 1, d_out)))
+            if start:
+                weights, biases = slice(start, stop - d_out), slice(stop - d_out, stop)
+                self._above.append((weights, (d_in, d_out), biases))
             start = stop
         self.n_params = start
 
@@ -50,7 +55,12 @@ class Layout:
         Nothing is copied. The parameters are the first axis of the vector; axes after it are those
         of each view too.
         """
-        return [vector[at].reshape(shape + vector.shape[1:]) for at, shape in self._layers]
+        other_axes = vector.shape[1:]
+        return [vector[at].reshape(shape + other_axes) for at, shape in self._layers]
+
+    def above(self, vector: NDArray) -> Params:
+        """View a flat vector as [(A_1, b_1), …, (A_{K-1}, b_{K-1})]: `views` but the first."""
+        return [(vector[A].reshape(shape), vector[b]) for A, shape, b in self._above]
 
     def stacked_members(self, vectors: NDArray) -> list[NDArray]:
         """View vectors of shape (members, P) as [[A_0; b_0], …], with the members as first axis."""
@@ -126,6 +136,7 @@ def hidden_sizes(hidden_layer_sizes: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(int(d) for d in sizes)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def checked_theta(
     theta: ArrayLike, layout: Layout, dtype: DTypeLike, name: str = "theta"
 ) -> NDArray:
@@ -139,8 +150,8 @@ def checked_theta(
     if theta.dtype.kind not in "fiu":
         raise ValueError(f"{name} has dtype {theta.dtype}; it is a vector of real numbers.")
     if theta.dtype != dtype:
-        with np.errstate(over="ignore"):
-            theta = theta.astype(dtype)
-    if not np.isfinite(theta).all():
+        theta = theta.astype(dtype)
+    # The sum of squares, which takes half the time, may overflow: then all entries are looked at.
+    if not (math.isfinite(theta.dot(theta)) or np.isfinite(theta).all()):
         raise ValueError(f"{name} has entries that are NaN or infinite.")
     return theta

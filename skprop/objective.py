@@ -284,7 +284,7 @@ class MLPObjective:
                 gradient *= scale
             if self._penalty is not None:
                 shrinkage = self._penalty * theta  # (α/W) A_i, and 0 for b_i
-                loss += 0.5 * float(np.dot(shrinkage, theta))
+                loss += 0.5 * float(shrinkage.dot(theta))
                 if with_gradient:
                     gradient += shrinkage
             if with_gradient:

@@ -56,7 +56,7 @@ class Rows:
         """
         if self.sparse or is_memory_mapped(self.X):
             return self
-        ready = np.ones((self.shape[0], self.shape[1] + 1), self.dtype)
+        ready = np.empty((self.shape[0], self.shape[1] + 1), self.dtype)
         with ignoring_overflow():
             for rows, _, _ in split(slice(0, self.shape[0]), MAX_ROWS):
                 self.read(rows, ready[rows])
@@ -67,8 +67,8 @@ class Rows:
     def read(self, rows: RowIndex, out: NDArray):
         """Some rows in standard units, followed by the constant unit 1.
 
-        They are written into ``out``, of shape (rows, d + 1), whose last column is 1 already, or
-        returned as a view of a copy in memory; sparse rows as a CSR matrix without that column.
+        They are written into ``out``, of shape (rows, d + 1), or returned as a view of a copy in
+        memory; sparse rows as a CSR matrix without that column.
         """
         if self._ready is not None:
             return take(self._ready, rows, out)
@@ -79,13 +79,13 @@ class Rows:
 
     def read_dense(self, rows: RowIndex, n_rows: int) -> NDArray:
         """Some rows as a new dense array, in standard units, followed by the constant unit 1."""
-        out = np.ones((n_rows, self.shape[1] + 1), self.dtype)
+        out = np.empty((n_rows, self.shape[1] + 1), self.dtype)
         if self.sparse:
             return self._standardised(self.raw(rows).toarray(), out)
         return self.read(rows, out)
 
     def _standardised(self, x: NDArray, out: NDArray) -> NDArray:
-        inner = out[:, :-1]
+        inner, out[:, -1] = out[:, :-1], 1.0
         if self.scaler is None:
             inner[...] = x
         else:  # in float64, the scaler's, and only then rounded: a large mean costs no digits
@@ -122,7 +122,7 @@ def take(a: NDArray, rows: RowIndex, out: NDArray) -> NDArray:
     """Some rows of a C-contiguous array: a view for a slice, else copied into ``out``."""
     if isinstance(rows, slice):
         return a[rows]
-    return np.take(a, rows, axis=0, out=out, mode="clip")  # "clip" lets it write straight to out
+    return a.take(rows, axis=0, out=out, mode="clip")  # "clip" lets it write straight to out
 
 
 def is_memory_mapped(X) -> bool:
@@ -159,7 +159,7 @@ def checked_row_numbers(rows, n: int) -> tuple[RowIndex, int]:
         n_rows = len(rows)
         rows = rows.astype(np.intp, copy=False)
         # As unsigned numbers negative ones are huge: one comparison finds all to look at.
-        if n_rows and rows.view(np.uintp).max() >= n:
+        if n_rows and np.maximum.reduce(rows.view(np.uintp)) >= n:
             if rows.min() < -n or rows.max() >= n:
                 raise IndexError(f"rows go from {rows.min()} to {rows.max()}; there are {n} rows.")
             rows = np.where(rows < 0, rows + n, rows)

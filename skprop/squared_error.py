@@ -11,7 +11,7 @@ from .layout import Layout
 from .rows import Rows, take
 from .sigmoid import tanh, tanh_slope
 from .tangents import TangentWorkspace
-from .tanh_form import TanhForm
+from .tanh_form import Parameters, TanhForm
 from .threads import ignoring_overflow, small_rows
 from .workspace import Spare, Workspace
 
@@ -36,6 +36,8 @@ class SquaredError:
         self.work = (layout.n_params + 10 * sum(layout.sizes[1:])) * X.dtype.itemsize // 8
         self.small_rows = small_rows(layout)
         self._backward = backward_outer if layout.sizes[2:] == (1,) else backward
+        self._all_blocks = self._blocks(slice(0, X.shape[0]), X.shape[0])
+        self.parameters = Spare(self.form.parameters)
         n_weights = 1 if weights is None else weights.shape[1]
         buffers = layout, self.block_rows, X.dtype, n_weights
         self.workspaces = Spare(partial(Workspace, *buffers))
@@ -45,21 +47,26 @@ class SquaredError:
         self, theta: NDArray, rows: RowIndex, n_rows: int, with_gradient: bool
     ) -> tuple[float, NDArray | None]:
         """The sum over some rows and, if asked for, half its gradient, in float64."""
-        B = self.tanh_form(theta)
-        blocks = RowBlocks(rows, n_rows, self.block_rows, n_rows * self.work, LEAST_ROWS)
+        parameters = self.parameters.take()
+        B = self.tanh_form(theta, parameters)
+        is_all = n_rows == len(self.y) and isinstance(rows, slice)
+        blocks = self._all_blocks if is_all else self._blocks(rows, n_rows)
         loss, *gradient = blocks.sum(partial(self._part_sums, B, with_gradient))
+        self.parameters.give_back(parameters)
         return loss, self.pulled_back(*gradient) if with_gradient else None
 
     def is_one_block(self, n_rows: int) -> bool:
         """Whether so many rows are computed together."""
-        parts = RowBlocks(
-            slice(0, n_rows), n_rows, self.block_rows, n_rows * self.work, LEAST_ROWS
-        ).parts
+        parts = self._blocks(slice(0, n_rows), n_rows).parts
         return len(parts) == len(parts[0]) == 1
 
-    def tanh_form(self, theta: NDArray) -> list[NDArray]:
-        """θ as [B_0, …, B_{K-1}], the tanh form for rows as `Rows.read` gives them."""
-        B = self.form.of(theta)
+    def _blocks(self, rows: RowIndex, n_rows: int) -> RowBlocks:
+        return RowBlocks(rows, n_rows, self.block_rows, n_rows * self.work, LEAST_ROWS)
+
+    def tanh_form(self, theta: NDArray, out: Parameters | None = None) -> list[NDArray]:
+        """θ as [B_0, …, B_{K-1}], the tanh form for rows as `Rows.read` gives them; see
+        `TanhForm.of`."""
+        B = self.form.of(theta, out)
         self.X.fold(B[0])
         return B
 
@@ -101,8 +108,8 @@ class SquaredError:
         self, B: list, with_gradient: bool, rows: RowIndex, m: int, workspace: Workspace
     ) -> float:
         """The sum over a block of m rows; half its gradient goes to ``workspace.gradient``."""
-        (x, *t), z, df, delta, y, w = workspace.first(m)
-        t = [self.X.read(rows, x), *t]
+        t, z, df, delta, y, w = workspace.first(m)
+        t[0] = self.X.read(rows, df[0])
         output = self.form.output
         forward(B, t, z, tanh, output.apply)
         residual = np.subtract(t[-1], take(self.y, rows, y), out=delta[-1])
@@ -123,5 +130,5 @@ def sum_of_squares(a: NDArray, w: NDArray | None) -> float:
         return float(np.einsum(f"sj,sj,{weight}->", a, a, w, dtype=np.float64))
     if a.dtype == np.float64:
         a = a.ravel()
-        return float(np.dot(a, a))
+        return float(a.dot(a))
     return float(np.einsum("ij,ij->", a, a, dtype=np.float64))

@@ -13,13 +13,23 @@ hidden unit. [A_i; b_i] is how A_i and b_i lie in θ, so the step from one form 
 operations on all of θ.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from .layout import Layout
+from .layout import Layout, Params
 from .sigmoid import IDENTITY, SIGMOID_OF_DOUBLE, Output
 
-__all__ = ["TanhForm"]
+__all__ = ["Parameters", "TanhForm"]
+
+
+class Parameters(NamedTuple):
+    """An array for B, and its views, which take longer to make than a small B to fill."""
+
+    flat: NDArray  # of shape (P,)
+    layers: list[NDArray]  # B_0, …, B_{K-1}
+    above: Params  # weights and biases of B_1, …, B_{K-1}
 
 
 class TanhForm:
@@ -41,15 +51,21 @@ class TanhForm:
         if self.output is IDENTITY:
             layers[-1] *= 2.0
 
-    def of(self, theta: NDArray) -> list[NDArray]:
-        """[B_0, …, B_{K-1}], of shapes (d_{i-1} + 1, d_i): new arrays."""
-        B = self.layout.stacked(theta * self.scale)
-        for B_i in B[1:]:
-            B_i[-1] += np.add.reduce(B_i[:-1], axis=0)  # b_i + 1ᵀA_i/2, halved already
-        return B
+    def parameters(self) -> Parameters:
+        """New arrays for `of` to fill."""
+        flat = np.empty_like(self.scale)
+        return Parameters(flat, self.layout.stacked(flat), self.layout.above(flat))
+
+    def of(self, theta: NDArray, out: Parameters | None = None) -> list[NDArray]:
+        """[B_0, …, B_{K-1}], of shapes (d_{i-1} + 1, d_i): new arrays, or those of ``out``."""
+        flat, layers, above = out or self.parameters()
+        np.multiply(theta, self.scale, out=flat)
+        for A_i, b_i in above:
+            b_i += np.add.reduce(A_i)  # b_i + 1ᵀA_i/2, halved already
+        return layers
 
     def pull_back(self, gradient: NDArray) -> None:
         """Turn ∂L/∂B, flat, into ∂L/∂θ in place: the transpose of the map `of`."""
-        for G_i in self.layout.stacked(gradient)[1:]:
-            G_i[:-1] += G_i[-1]
+        for G_i, g_i in self.layout.above(gradient):
+            G_i += g_i
         gradient *= self.scale

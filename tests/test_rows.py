@@ -18,7 +18,7 @@ INDEX = np.array([3, 3, 19, 0, 7])
 
 def read(source, rows, n):
     """What ``source`` reads, dense and without the constant unit, which is checked."""
-    block = source.read(rows, np.ones((n, 4), source.dtype))
+    block = source.read(rows, np.full((n, 4), 7, source.dtype))
     if source.sparse:
         return block.toarray()
     assert block.shape == (n, 4)
