@@ -105,13 +105,15 @@ def evaluation(options):
 
 
 def hessp(options):
-    """A product with the Hessian beside an evaluation of loss and gradient, and beside JAX."""
+    """A product with the Hessian, the first at its θ or a further one, beside JAX."""
     for name, dtype in DTYPES.items():
         for n, d, hidden, outputs in SHAPES[: 3 if options.quick else None]:
             X, y = c.problem(n, d, outputs, dtype)
             functions = {
                 "skprop": c.hessp_skprop(X, y, hidden),
                 "jax": c.hessp_jax(X, y, hidden),
+                "further": c.hessp_skprop_further(X, y, hidden),
+                "jax further": c.hessp_jax_further(X, y, hidden),
                 "loss and gradient": c.evaluate_skprop(X, y, hidden),
             }
             functions = {k: f for k, f in functions.items() if f}
@@ -261,8 +263,18 @@ def growth(options):
 TABLES = {
     f.__name__: f
     for f in (
-        evaluation, small, parts, hessp, steps, fit, evidence, committee, predict, memory, growth
-    )  # fmt: skip
+        evaluation,
+        small,
+        parts,
+        hessp,
+        steps,
+        fit,
+        evidence,
+        committee,
+        predict,
+        memory,
+        growth,
+    )
 }
 
 

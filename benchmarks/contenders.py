@@ -135,6 +135,14 @@ def evaluate_jax(X, y, hidden):
 
 def hessp_skprop(X, y, hidden):
     objective = MLPObjective(X, y, hidden_layer_sizes=hidden, alpha=ALPHA)
+    thetas = itertools.cycle([objective.initial_theta(0), objective.initial_theta(2)])
+    v = objective.initial_theta(1)
+    return lambda: objective.hessp(next(thetas), v)
+
+
+def hessp_skprop_further(X, y, hidden):
+    """One more direction at the θ of the product before, as the solvers of SciPy ask for them."""
+    objective = MLPObjective(X, y, hidden_layer_sizes=hidden, alpha=ALPHA)
     theta, v = objective.initial_theta(0), objective.initial_theta(1)
     return lambda: objective.hessp(theta, v)
 
@@ -148,6 +156,17 @@ def hessp_jax(X, y, hidden):
     loss, params, v = jax_loss(X, y, hidden)
     product = jax.jit(lambda params, v: jax.jvp(jax.grad(loss), (params,), (v,))[1])
     return lambda: jax.block_until_ready(product(params, v))
+
+
+def hessp_jax_further(X, y, hidden):
+    """The derivative of the gradient at one θ, linearised once, and jitted."""
+    if not HAS_JAX:
+        return None
+    import jax
+
+    loss, params, v = jax_loss(X, y, hidden)
+    product = jax.jit(jax.linearize(jax.grad(loss), params)[1])
+    return lambda: jax.block_until_ready(product(v))
 
 
 def evaluate_floor(X, y, hidden):

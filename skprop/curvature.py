@@ -30,23 +30,29 @@ def hessian_product(
     error: SquaredError, theta: NDArray, v: NDArray, rows: RowIndex, n_rows: int
 ) -> NDArray:
     """H v, of shape (P,), in float64."""
-    B, V = error.tanh_form(theta), error.tanh_form(v)
+    spare = error.parameters.take(), error.parameters.take()
+    B, V = error.tanh_form(theta, spare[0]), error.tanh_form(v, spare[1])
+    point = theta.tobytes()
 
     def part_sums(blocks: list[Block]) -> tuple[NDArray]:
-        workspace, product = error.tangent_workspaces.take(), np.zeros(len(v))
+        product = np.zeros(len(v))
+        workspace = error.tangent_workspaces.take(_place(error, point, blocks[0].rows))
         for rows, _, m in blocks:
-            tangent(B, V, *_linearised(error, B, rows, workspace.first(m)))
+            tangent(B, V, *_linearised(error, B, point, rows, m, workspace))
             product += workspace.RG
         error.tangent_workspaces.give_back(workspace)
         return (product,)
 
     blocks = RowBlocks(rows, n_rows, error.block_rows, 2 * n_rows * error.work, LEAST_ROWS)
-    return error.pulled_back(*blocks.sum(part_sums))
+    product = error.pulled_back(*blocks.sum(part_sums))
+    for parameters in spare:
+        error.parameters.give_back(parameters)
+    return product
 
 
 def hessian(error: SquaredError, theta: NDArray, rows: RowIndex, n_rows: int) -> NDArray:
     """H, of shape (P, P), in float64, computed row by row: symmetric but for rounding."""
-    P, B = len(theta), error.tanh_form(theta)
+    P, B, point = len(theta), error.tanh_form(theta), theta.tobytes()
     (blocks,) = RowBlocks(rows, n_rows, error.block_rows, work=0).parts
     directions = split(slice(0, P), -(-P // MAX_PARTS))
     H = np.zeros((P, P))
@@ -55,7 +61,7 @@ def hessian(error: SquaredError, theta: NDArray, rows: RowIndex, n_rows: int) ->
         workspace, unit = error.tangent_workspaces.take(), np.zeros(P, error.X.dtype)
         mine = directions[k].rows
         for rows, _, m in blocks:
-            linear = _linearised(error, B, rows, workspace.first(m))
+            linear = _linearised(error, B, point, rows, m, workspace)
             for j in range(mine.start, mine.stop):
                 unit[j] = 1.0
                 tangent(B, error.tanh_form(unit), *linear)
@@ -69,8 +75,29 @@ def hessian(error: SquaredError, theta: NDArray, rows: RowIndex, n_rows: int) ->
     return H
 
 
-def _linearised(error: SquaredError, B: list, rows: RowIndex, block: TangentWorkspace) -> tuple:
-    """The arguments of `tangent` after B and V, for Σ ½ w ‖f_K − y‖² over some rows."""
+def _place(error: SquaredError, point: bytes, rows: RowIndex) -> tuple | None:
+    """The θ and the rows of a block, to compare; None unless rows are a slice of a copy of X."""
+    is_fixed = error.X.are_copied and isinstance(rows, slice)
+    return (point, rows.start, rows.stop) if is_fixed else None
+
+
+def _linearised(
+    error: SquaredError, B: list, point: bytes, rows: RowIndex, m: int, workspace: TangentWorkspace
+) -> tuple:
+    """The arguments of `tangent` after B and V, for Σ ½ w ‖f_K − y‖² over some rows.
+
+    They do not depend on v: a workspace that holds them for these rows and this θ, of which
+    ``point`` are the bytes, is not filled again.
+    """
+    place = _place(error, point, rows)
+    if place is None or workspace.place != place:
+        workspace.linear = _linear(error, B, rows, workspace.first(m))
+        workspace.place = place
+    return workspace.linear
+
+
+def _linear(error: SquaredError, B: list, rows: RowIndex, block: TangentWorkspace) -> tuple:
+    """Linearise a block of rows: the result of `_linearised`."""
     x, output = error.X.read(rows, block.t[0]), error.form.output
     forward(B, [x, *block.t[1:]], block.inner["t"], tanh, output.apply)
     f, delta = block.t[-1], block.delta[-1]

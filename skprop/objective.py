@@ -299,7 +299,7 @@ class MLPObjective:
         theta = checked_theta(theta, self.layout, self.dtype)
         return theta, *checked_row_numbers(rows, self.n_samples)
 
-    @guarded
+    @ignoring_overflow()
     def hessp(self, theta: ArrayLike, v: ArrayLike, rows=None) -> NDArray:
         """The product H v of the Hessian H of L at θ with a vector: exact, and H is not formed.
 
@@ -340,7 +340,8 @@ class MLPObjective:
         """
         theta, rows, n_rows = self._checked(theta, rows)
         v = checked_theta(v, self.layout, self.dtype, name="v")
-        product = curvature.hessian_product(self._error, theta, v, rows, n_rows)
+        with ALONE if 2 * n_rows <= self._error.small_rows else single_threaded_blas():
+            product = curvature.hessian_product(self._error, theta, v, rows, n_rows)
         product *= _scale(self, n_rows)
         if self._penalty is not None:
             product += self._penalty * v

@@ -40,6 +40,11 @@ class Rows:
         self.shape = (X.shape[0] if index is None else len(index), X.shape[1])
         self._ready: NDArray | None = None  # all rows in the form that `read` returns
 
+    @property
+    def are_copied(self) -> bool:
+        """Whether `read` has all rows in memory of its own, which nobody else can change."""
+        return self._ready is not None
+
     def take(self, index: NDArray) -> "Rows":
         """The rows of these numbers, in that order; nothing is copied."""
         index = index if self.index is None else self.index[index]

@@ -43,12 +43,16 @@ class TangentWorkspace:
         Buffers for targets and weights.
     RG, G : ndarray of shape (P,) and list of ndarray
         R ∂L/∂B of the block, and views of it layer by layer (`Layout.stacked`).
+    place, linear : tuple or None
+        The θ and the rows at which the buffers are linearised, if that is to be remembered, and
+        the arguments of `tangent` there.
     """
 
     _LISTS = ("t", "r_t", "g", "bend", "delta", "r_delta", "scratch")
 
     def __init__(self, layout: Layout, n_rows: int, dtype: DTypeLike, n_weights: int = 1):
         self._cuts: dict[int, Self] = {}
+        self.place, self.linear = None, None
         t = unit_buffers(layout, n_rows, dtype)
         self.RG = np.empty(layout.n_params, dtype)
         self.G = layout.stacked(self.RG)

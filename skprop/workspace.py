@@ -75,8 +75,16 @@ class Spare:
     def __init__(self, make: Callable[[], Any]):
         self._make, self._idle = make, []
 
-    def take(self) -> Any:
-        """An idle workspace, or a new one."""
+    def take(self, place: object = None) -> Any:
+        """An idle workspace, if possible the one with this ``place``, or a new one."""
+        if place is not None:
+            for workspace in self._idle.copy():
+                if workspace.place == place:
+                    try:
+                        self._idle.remove(workspace)
+                        return workspace
+                    except ValueError:  # another thread was faster
+                        break
         try:
             return self._idle.pop()
         except IndexError:

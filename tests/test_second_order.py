@@ -2,6 +2,7 @@
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from scipy import sparse
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
-from skprop import MLPObjective, MLPSigmoidRegressor, jacobian, workspace
+from skprop import MLPObjective, MLPSigmoidRegressor, curvature, jacobian, workspace
 from skprop.layout import Layout
 
 
@@ -292,6 +293,61 @@ def test_one_objective_serves_several_threads(monkeypatch):
         for ours, theirs in zip(results, expected, strict=True):
             for a, b in zip(ours, theirs, strict=True):
                 np.testing.assert_array_equal(a, b)
+
+
+def test_further_products_at_one_theta_do_not_linearise_again(monkeypatch):
+    n_times, linearise = 0, curvature.linearise
+
+    def counting(*arguments):
+        nonlocal n_times
+        n_times += 1
+        linearise(*arguments)
+
+    monkeypatch.setattr(curvature, "linearise", counting)
+    problem = make_problem(2, 2, "sigmoid")
+    objective = problem.objective()
+    for seed in range(5):
+        objective.hessp(problem.theta.copy(), direction(problem, seed))
+    assert n_times == 1
+
+
+def test_a_product_does_not_depend_on_the_calls_before_it(problem):
+    v, other = direction(problem), direction(problem, 1)
+    fresh = {}
+    for scale in (1.0, 1.5):
+        for rows in (None, slice(0, 5), slice(2, 7), [5, 0, 5]):
+            product = problem.objective().hessp(scale * problem.theta, v, rows)
+            fresh[scale, str(rows)] = scale, rows, product
+    objective, theta = problem.objective(), np.empty_like(problem.theta)
+    for before in fresh.values():
+        for scale, rows, expected in fresh.values():
+            objective.hessp(before[0] * problem.theta, other, before[1])
+            theta[:] = scale * problem.theta  # the same array, with other numbers in it
+            np.testing.assert_array_equal(objective.hessp(theta, v, rows), expected)
+    objective.hessian(1.5 * problem.theta)
+    np.testing.assert_array_equal(objective.hessp(problem.theta, v), fresh[1.0, "None"][2])
+
+
+def test_products_follow_sparse_rows_that_their_owner_changes():
+    problem = make_problem(1, 1, "identity")
+    X, y, v = sparse.csr_array(problem.X), problem.y, direction(problem)
+    objective = MLPObjective(X, y, hidden_layer_sizes=problem.sizes[1:-1])
+    before = objective.hessp(problem.theta, v)
+    X.data *= 2.0
+    again = MLPObjective(X, y, hidden_layer_sizes=problem.sizes[1:-1])
+    np.testing.assert_array_equal(objective.hessp(problem.theta, v), again.hessp(problem.theta, v))
+    assert (objective.hessp(problem.theta, v) != before).any()
+
+
+def test_a_part_gets_the_workspace_that_is_linearised_at_its_rows():
+    spare = workspace.Spare(lambda: SimpleNamespace(place=None))
+    first, second, third = (SimpleNamespace(place=place) for place in ("first", "second", "third"))
+    for idle in (first, second, third):
+        spare.give_back(idle)
+    assert spare.take("first") is first
+    assert spare.take("another") is third
+    assert spare.take() is second
+    assert spare.take("first").place is None
 
 
 def test_an_objective_that_gave_products_survives_pickling(problem):
