@@ -13,7 +13,7 @@ __all__ = ["times", "times_transposed", "transposed_times"]
 def times(x, A: NDArray, out: NDArray) -> None:
     """out = [x, 1] A."""
     if isinstance(x, np.ndarray):
-        if out.flags.c_contiguous:
+        if out.ndim == 2 and out.flags.c_contiguous:
             x.dot(A, out)  # of small arrays in half the time of matmul
         else:
             np.matmul(x, A, out=out)

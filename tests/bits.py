@@ -130,13 +130,16 @@ def numbers(case: dict) -> dict[str, np.ndarray]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model, (X, y, weight) = fitted(case)
+        model.__getstate__()  # computes what a fit puts off
     found = {"warnings": "; ".join(str(warning.message) for warning in caught)}
     public = {name: value for name, value in vars(model).items() if name.endswith("_")}
     for name, value in public.items():
         if hasattr(value, "get_params"):  # a scaler
             found |= {f"{name}.{part}": getattr(value, part) for part in ("mean_", "scale_")}
+        elif value is None or isinstance(value, dict):
+            found[name] = str(value)
         else:
-            found[name] = "None" if value is None else value
+            found[name] = value
     found["names of attributes"] = " ".join(sorted(public))
     found["names in the pickle"] = " ".join(sorted(vars(pickle.loads(pickle.dumps(model)))))
     few = X[:50]

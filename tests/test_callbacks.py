@@ -89,6 +89,7 @@ def test_callbacks_do_not_change_the_fit(solver):
     plain = short(solver=solver).fit(X, Y)
     np.testing.assert_array_equal(model.theta_, plain.theta_)
     assert model.loss_curve_ == plain.loss_curve_
+    assert plain.log_evidence_ == model.log_evidence_  # which a fit puts off
     assert vars(model).keys() - vars(plain).keys() == {"_skl_callbacks"}
 
 
