@@ -10,6 +10,7 @@ the noise of the linearised network, as ``predict(X, return_std=True)`` has it. 
 import argparse
 import time
 import warnings
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -74,35 +75,34 @@ def quality(mean, std, y, scale):
     return [np.median(std) / np.sqrt(np.mean((y - mean) ** 2)), *covered, likelihood]
 
 
+def one_fit(solver, early_stopping, width, k, X, y, X_test, y_test):
+    """The quality under either prior, and whether `predict` warned; None without a posterior."""
+    model = MLPSigmoidRegressor(width, solver=solver, alpha=1e-4, n_members=1, random_state=k)
+    if not affordable(model.make_objective(X, y)[0]):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.set_params(early_stopping=early_stopping).fit(X, y)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        mean, std = model.predict(X_test, return_std=True)
+    before = under_the_penalty_of_the_fit(model, X, y, X_test)
+    return [quality(mean, s, y_test, y.std()) for s in (before, std)], len(caught) > 0
+
+
 def any_fit(options):
     """Print the table of fits with a fixed alpha."""
     print("| | | median std / RMSE, 20 … 800 rows | 1.5 | 50, 80, 95 % | log-lik. | warned |")
     print("|---" * 7 + "|")
-    for early_stopping in (False, True):
-        for solver in SOLVERS:
-            cells, warned, total = {}, 0, 0
-            for name, data in problems(options):
-                for k in range(options.first, options.first + options.splits):
-                    for width in options.widths:
-                        X, y, X_test, y_test = data(k)
-                        model = MLPSigmoidRegressor(
-                            width, solver=solver, early_stopping=early_stopping, random_state=k
-                        )
-                        if not affordable(model.set_params(early_stopping=False)
-                                          .make_objective(X, y)[0]):  # fmt: skip
-                            continue
-                        with warnings.catch_warnings():
-                            warnings.simplefilter("ignore")
-                            model.set_params(early_stopping=early_stopping).fit(X, y)
-                        with warnings.catch_warnings(record=True) as caught:
-                            warnings.simplefilter("always")
-                            mean, std = model.predict(X_test, return_std=True)
-                        before = under_the_penalty_of_the_fit(model, X, y, X_test)
-                        found = [quality(mean, s, y_test, y.std()) for s in (before, std)]
-                        cells.setdefault((name, width), []).append(found)
-                        warned, total = warned + len(caught), total + 1
-            label = f"{solver}, early stopping" if early_stopping else solver
-            print_fits(label, cells, f"{warned} of {total}")
+    splits = range(options.first, options.first + options.splits)
+    for early_stopping, solver in product((False, True), SOLVERS):
+        cells, warned = {}, []
+        for (name, data), k, width in product(problems(options), splits, options.widths):
+            if found := one_fit(solver, early_stopping, width, k, *data(k)):
+                cells.setdefault((name, width), []).append(found[0])
+                warned.append(found[1])
+        label = f"{solver}, early stopping" if early_stopping else solver
+        print_fits(label, cells, f"{sum(warned)} of {len(warned)}")
 
 
 def print_fits(label, cells, warned):

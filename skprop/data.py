@@ -230,7 +230,7 @@ def checked_features(estimator, X):
         and X.ndim == 2
         and X.shape[1] == estimator.n_features_in_
         and 0 < X.size <= 4096
-        and not hasattr(estimator, "feature_names_in_")
+        and "feature_names_in_" not in vars(estimator)
         and bool(np.isfinite(X).all())
     ):
         return X

@@ -40,7 +40,7 @@ class Setup(NamedTuple):
     @classmethod
     def of(cls, estimator) -> Self:
         """The setup that a fitted estimator stores."""
-        return cls(*(getattr(estimator, name, None) for name in _STORED))
+        return cls(*map(vars(estimator).get, _STORED))
 
     def attributes(self) -> dict[str, Any]:
         """The attributes in which an estimator stores this setup."""

@@ -251,7 +251,7 @@ class FittedNetworks(FittedAttributes):
 
     def _fitted(self, with_posterior: bool = False) -> tuple[Committee, StandardUnits]:
         """The committee of the fitted networks, and the units in which it works."""
-        if not hasattr(self, "theta_"):
+        if "theta_" not in vars(self):
             check_is_fitted(self, "theta_")  # raises; it takes as long as the product of a row
         setup = Setup.of(self)
         layout, activation = setup.layout, setup.output_activation

@@ -26,7 +26,9 @@ in_any_case = pytest.mark.filterwarnings(
 
 
 def fit(x=X, y=Y, hidden=4, **parameters):
-    return MLPSigmoidRegressor(hidden, **({"random_state": 0} | parameters)).fit(x, y)
+    return MLPSigmoidRegressor(hidden, **({"random_state": 0, "alpha": 1e-4} | parameters)).fit(
+        x, y
+    )
 
 
 # ---- the linear model ------------------------------------------------------------------------
