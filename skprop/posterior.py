@@ -17,6 +17,7 @@ equation 5.173.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from threading import Lock
 
 import numpy as np
@@ -25,8 +26,8 @@ from scipy.linalg import LinAlgError
 
 from .checks import checked_alphas
 from .factors import is_thin, restored
-from .laplace import Evidence, common_noise, evidence, noise_variance, spread
-from .linearised import PRIOR_NOISE, SHARE, most_probable
+from .laplace import Evidence, common_noise, evidence, least_alpha, noise_variance, spread
+from .linearised import PRIOR_NOISE, SHARE, LinearMode, most_probable
 from .network import Network
 from .objective import MLPObjective
 from .rows import Rows
@@ -121,7 +122,7 @@ def linear_laplace(objective: MLPObjective, theta: NDArray) -> Evidence | None:
                 variance = float((u * variances).mean())
                 mode = most_probable(M, g, theta, 2 * loss, N.sum(), share, variance)
                 noise, alphas = mode.noise / u, mode.alpha * shares
-                found = evidence(M, mode.theta, mode.squares, N, groups, alphas, noise)
+                found = _definite(M, mode, N, groups, alphas, noise, theta.dtype)
                 if len(N) > 1:
                     losses = models.losses_at(mode.theta - theta)
                     gammas = models.traces(found.H, u)
@@ -129,6 +130,16 @@ def linear_laplace(objective: MLPObjective, theta: NDArray) -> Evidence | None:
             return None
     doubt = _doubt(2 * loss / N.sum(), mode.noise, found.n_effective / N.sum())
     return found._replace(shift=mode.theta - theta, doubt=doubt)
+
+
+def _definite(M, mode: LinearMode, N, groups, alphas, noise, dtype) -> Evidence:
+    """The posterior at a mode, with a penalty as large as rounding of M, in float32, asks for."""
+    for least in (0, 4, 16):
+        p = np.maximum(alphas, least * least_alpha(M, dtype))
+        with suppress(LinAlgError):
+            return evidence(M, mode.theta, mode.squares, N, groups, p, noise)
+    p = np.maximum(alphas, 64 * least_alpha(M, dtype))
+    return evidence(M, mode.theta, mode.squares, N, groups, p, noise)
 
 
 @guarded

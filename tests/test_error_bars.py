@@ -166,6 +166,17 @@ def test_the_leverages_of_the_training_rows_sum_to_gamma():
     assert np.median(far) > 10 * leverage.mean()
 
 
+@in_any_case
+def test_rounding_in_float32_does_not_cost_a_posterior():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 12)).astype(np.float32)
+    y = np.sin(x[:, 0]) + x[:, 1] * x[:, 2] + 0.1 * rng.normal(size=2000)
+    model = fit(x, y, 50, solver="sgd")
+    wide = copy.deepcopy(model).fit_posterior(x.astype(np.float64), y)
+    std = wide.predict(x, return_std=True)[1]
+    np.testing.assert_allclose(np.median(model.predict(x, return_std=True)[1] / std), 1, atol=0.1)
+
+
 # ---- when it is computed ---------------------------------------------------------------------
 
 
