@@ -42,6 +42,8 @@ def network(**parameters):
 
 
 CONTENDERS = {
+    "default": network(),
+    "one network": network(alpha=1e-4),
     "evidence": network(alpha="evidence"),
     "evidence, 5 members": network(alpha="evidence", n_members=5),
     "early stopping, 10 members": network(early_stopping=True, n_members=10),

@@ -81,7 +81,7 @@ def one_split(variant, name, folder, k):
     else:
         parameters = dict(VARIANTS[variant])
         regressor.LOG_LIKELIHOOD_PER_ITERATION = parameters.pop("rule", 1.5)
-        model = MLPSigmoidRegressor(random_state=k, **parameters)
+        model = MLPSigmoidRegressor(random_state=k, **{"alpha": 1e-4} | parameters)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         model.fit(X[train], y[train])

@@ -46,7 +46,7 @@ folds = KFold(3 if arguments.quick else 10, shuffle=True, random_state=0)
 # The sigmoid network takes kg/m³, days and MPa as they are. Scikit-learn's network needs a
 # scaler on either side, and Ridge one before it.
 
-model = MLPSigmoidRegressor(random_state=0)
+model = MLPSigmoidRegressor(random_state=0, alpha=1e-4)
 models = {
     "MLPSigmoidRegressor": model,
     "Ridge": make_pipeline(StandardScaler(), Ridge()),
@@ -84,7 +84,7 @@ for name, regressor in models.items():
 # its fold.
 
 train, held_out = next(folds.split(X))
-watched = MLPSigmoidRegressor(early_stopping=True, n_iter_no_change=150, random_state=0)
+watched = MLPSigmoidRegressor(early_stopping=True, n_iter_no_change=150, random_state=0, alpha=1e-4)
 watched.fit(X.iloc[train], y.iloc[train], X_val=X.iloc[held_out], y_val=y.iloc[held_out])
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.8), layout="constrained")

@@ -46,7 +46,7 @@ fitted = {}
 for name, (X, y) in data.items():
     X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
     for way, parameters in ways.items():
-        model = MLPSigmoidRegressor(random_state=0, **parameters)
+        model = MLPSigmoidRegressor(random_state=0, **{"alpha": 1e-4} | parameters)
         with warnings.catch_warnings():
             if way == "to the end":  # it warns that it was stopped short
                 warnings.simplefilter("ignore", ConvergenceWarning)

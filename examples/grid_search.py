@@ -31,7 +31,9 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
 log_age = make_column_transformer(
     (FunctionTransformer(np.log), ["age_days"]), remainder="passthrough"
 )
-pipeline = Pipeline([("log_age", log_age), ("network", MLPSigmoidRegressor(random_state=0))])
+pipeline = Pipeline(
+    [("log_age", log_age), ("network", MLPSigmoidRegressor(random_state=0, alpha=1e-4))]
+)
 
 # %%
 # The grid

@@ -30,7 +30,11 @@ train, test = train_test_split(images[:600] if "--quick" in sys.argv else images
 
 models = {
     "skprop": MLPSigmoidRegressor(
-        hidden_layer_sizes=100, output_activation="sigmoid", early_stopping=True, random_state=0
+        hidden_layer_sizes=100,
+        output_activation="sigmoid",
+        early_stopping=True,
+        random_state=0,
+        alpha=1e-4,
     ),
     "ridge": RidgeCV(np.logspace(-1, 3, 9)),
 }

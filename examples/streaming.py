@@ -59,7 +59,9 @@ print("The same θ, to the last bit:", bool(same))
 
 table = pd.read_csv(path, nrows=100 * n_chunks)
 X, y = table.drop(columns="power_mw"), table["power_mw"]
-at_once = MLPSigmoidRegressor(hidden_layer_sizes=20, random_state=0).fit(X[:-1000], y[:-1000])
+at_once = MLPSigmoidRegressor(hidden_layer_sizes=20, random_state=0, alpha=1e-4).fit(
+    X[:-1000], y[:-1000]
+)
 reached = root_mean_squared_error(y[-1000:], at_once.predict(X[-1000:]))
 print(f"All at once: RMSE {reached:.2f} MW")
 

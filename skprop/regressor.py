@@ -17,7 +17,7 @@ from .callbacks import fit_task
 from .compat import CallbackSupportMixin
 from .data import Data, held_out_data, training_data
 from .defaults import settled, told
-from .fitting import DEFAULT_TOL, Fit, Solver, fit_one, fit_side_by_side
+from .fitting import Fit, Solver, fit_one, fit_side_by_side
 from .folds import MISSING, Setup, folds
 from .layout import Layout, checked_theta
 from .objective import MLPObjective
@@ -39,19 +39,21 @@ class MLPSigmoidRegressor(
 
     Parameters
     ----------
-    hidden_layer_sizes : int or array-like of int, default=(50,)
-        Units of each hidden layer; ``()`` is no hidden layer, a linear (or logistic) model.
+    hidden_layer_sizes : int, array-like of int or "auto", default="auto"
+        Units of each hidden layer; "auto" is (50,), or (50, 50) with many rows (see Notes); ``()``
+        is no hidden layer, a linear (or logistic) model.
     output_activation : {"identity", "sigmoid"}, default="identity"
         "sigmoid" makes the last layer a sigmoid too: predictions then stay near the range
         of the training targets, which is mapped to [0.1, 0.9] (with ``standardize=False``
         the targets themselves must lie in [0, 1]).
-    solver : {"lbfgs", "lm", "sgd", "adam"} or callable, default="lbfgs"
+    solver : {"auto", "lbfgs", "lm", "sgd", "adam"} or callable, default="auto"
+        "auto" is chosen by the size of the data (see Notes).
         "lbfgs" is a good choice up to some 10⁵ rows; "lm" (Levenberg–Marquardt) goes deeper and, up
         to some thousand parameters P, is faster there: it holds two P × P matrices. "adam" and
         "sgd" pass over the rows in mini-batches. A callable is given ``(objective, theta0)``, an
         `MLPObjective` and a starting point, and returns an object whose ``x`` is the θ it found,
         such as a `scipy.optimize.OptimizeResult`.
-    alpha : float, sequence of K floats or "evidence", default=1e-4
+    alpha : float, sequence of K floats, "evidence" or "auto", default="auto"
         Strength α of the L2 penalty on the weights (not on the biases), in standardised
         units; it means what it means in `Ridge`. A sequence has one for the weights of each layer.
         "evidence" finds α, and the noise, from the data by MacKay's evidence framework, with
@@ -72,7 +74,8 @@ class MLPSigmoidRegressor(
         Whether "sgd" and "adam" visit the rows in a new order in every epoch.
     random_state : int, RandomState instance or None, default=None
         Seeds the starting point, the validation split and the shuffling.
-    tol : float, default=1e-4
+    tol : float or "auto", default="auto"
+        "auto" is 1e-4, and 1e-5 with many rows (see Notes).
         Under "lbfgs" and "lm" the fit ends where no entry of the gradient exceeds ``tol``. Unless
         ``tol`` is below its default, it also ends where, over the last ``n_iter_no_change``
         iterations, the loss has fallen so slowly that it is likely to fit noise: by less than
@@ -89,7 +92,7 @@ class MLPSigmoidRegressor(
         Momentum of "sgd", in [0, 1].
     nesterovs_momentum : bool, default=True
         Whether "sgd" uses Nesterov's form of it.
-    early_stopping : bool, default=False
+    early_stopping : bool or "auto", default="auto"
         Watch the loss on rows held out, stop when it no longer improves, and keep the θ at
         which it was least. For every built-in solver.
     validation_fraction : float, default=0.1
@@ -100,11 +103,12 @@ class MLPSigmoidRegressor(
         Decay of the average of its square, in [0, 1).
     epsilon : float, default=1e-8
         ε of "adam".
-    n_iter_no_change : int, default=25
-        Number of iterations or epochs over which progress is judged.
+    n_iter_no_change : int or "auto", default="auto"
+        Number of iterations or epochs over which progress is judged; "auto" is 25, and 50 with many
+        rows (see Notes).
     max_fun : int, default=15000
         The most evaluations of "lbfgs" and "lm".
-    n_members : int, default=1
+    n_members : int or "auto", default="auto"
         Networks fitted from independent starts, side by side; their predictions are averaged.
     standardize : bool, default=True
         Whether to standardise X and y inside, with the sample weights. A later `fit` does it
@@ -156,6 +160,8 @@ class MLPSigmoidRegressor(
         The activation of the last layer.
     x_scaler_, y_scaler_ : StandardScaler or None
         How X and y were standardised; None with ``standardize=False``.
+    settings_ : dict
+        The values of the parameters that may be "auto", as the fit worked with them.
     alpha_ : float or ndarray of shape (n_members,)
         With ``alpha="evidence"``, the α it found; of shape (n_members,) in a committee.
     noise_variance_ : float or ndarray of shape (n_outputs,)
@@ -169,6 +175,18 @@ class MLPSigmoidRegressor(
 
     Notes
     -----
+    What is "auto" is chosen in `fit` by the numbers of rows, features and outputs, as ``settings_``
+    tells. With N = n_samples · n_outputs and P parameters of one hidden layer of 50 units, or of
+    the ``hidden_layer_sizes`` given:
+
+    - few rows, N P min(N, P) ≤ 2·10⁹ (8,000 rows of 8 features): ``alpha="evidence"`` and five
+      members;
+    - more rows: "adam" with early stopping, ``hidden_layer_sizes=(50, 50)``, ``alpha=1e-4``,
+      ``tol=1e-5``, ``n_iter_no_change=50`` and five members;
+    - with a ``solver``, an ``alpha`` or ``warm_start`` that is given, and in `partial_fit` and
+      `make_objective`: one network of 50 units, "lbfgs", ``alpha=1e-4``, no early stopping. So it
+      is where ``early_stopping`` is given and does not agree with the above.
+
     Blocks of rows run on as many threads as BLAS would use, while BLAS is held to one: so
     `threadpool_limits`, ``OPENBLAS_NUM_THREADS`` and joblib's limits apply. That limit is
     process-wide: during a fit other threads' BLAS calls run on one thread too. The result is the
@@ -209,11 +227,11 @@ class MLPSigmoidRegressor(
 
     def __init__(
         self,
-        hidden_layer_sizes: int | Sequence[int] = (50,),
+        hidden_layer_sizes: int | Sequence[int] | Literal["auto"] = "auto",
         *,
         output_activation: str = "identity",
-        solver: str | Callable = "lbfgs",
-        alpha: float | Sequence[float] | NDArray | Literal["evidence"] = 1e-4,
+        solver: str | Callable = "auto",
+        alpha: float | Sequence[float] | NDArray | Literal["auto", "evidence"] = "auto",
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
         learning_rate_init: float = 0.01,
@@ -221,19 +239,19 @@ class MLPSigmoidRegressor(
         max_iter: int = 1000,
         shuffle: bool = True,
         random_state=None,
-        tol: float = DEFAULT_TOL,
+        tol: float | Literal["auto"] = "auto",
         verbose: bool | int = False,
         warm_start: bool = False,
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
+        early_stopping: bool | Literal["auto"] = "auto",
         validation_fraction: float = 0.1,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
-        n_iter_no_change: int = 25,
+        n_iter_no_change: int | Literal["auto"] = "auto",
         max_fun: int = 15000,
-        n_members: int = 1,
+        n_members: int | Literal["auto"] = "auto",
         standardize: bool = True,
         missing_targets: str = "error",
     ):

@@ -25,7 +25,9 @@ SOLVERS = ("lbfgs", "sgd", "adam", "lm")
 
 
 def regressor(**parameters):
-    return MLPSigmoidRegressor(**{"hidden_layer_sizes": 5, "random_state": 0} | parameters)
+    return MLPSigmoidRegressor(
+        **{"hidden_layer_sizes": 5, "random_state": 0, "alpha": 1e-4} | parameters
+    )
 
 
 def short(**parameters):

@@ -29,7 +29,7 @@ def no_figure_is_left_open():
 @pytest.fixture(scope="module")
 def stopped(diabetes):
     """A fit with early stopping that ends after its best iteration."""
-    model = MLPSigmoidRegressor(early_stopping=True, random_state=0).fit(*diabetes)
+    model = MLPSigmoidRegressor(early_stopping=True, random_state=0, alpha=1e-4).fit(*diabetes)
     assert np.argmin(model.validation_loss_curve_) < model.n_iter_ - 1
     return model
 
@@ -66,7 +66,7 @@ def test_both_curves_are_drawn_on_a_log_scale_with_the_best_iteration_marked(sto
 
 
 def test_without_early_stopping_the_least_training_loss_is_marked(diabetes):
-    model = MLPSigmoidRegressor(5, random_state=0).fit(*diabetes)
+    model = MLPSigmoidRegressor(5, random_state=0, alpha=1e-4).fit(*diabetes)
     display = LossCurveDisplay.from_estimator(model, name="one")
     (line,) = display.lines_
     assert marked(line) == [(model.n_iter_, model.best_loss_)]
@@ -109,7 +109,7 @@ def test_early_stopping_in_a_warm_start_only(diabetes):
 
 def test_a_pipeline_a_search_and_mlp_regressor_are_drawn_too(diabetes):
     X, y = diabetes
-    pipeline = make_pipeline(StandardScaler(), MLPSigmoidRegressor(5, random_state=0))
+    pipeline = make_pipeline(StandardScaler(), MLPSigmoidRegressor(5, random_state=0, alpha=1e-4))
     grid = {"mlpsigmoidregressor__alpha": [0.1, 1.0]}
     search = GridSearchCV(pipeline, grid, cv=2).fit(X, y)
     curve = search.best_estimator_[-1].loss_curve_
@@ -141,8 +141,8 @@ def test_losses_of_zero_are_drawn_without_a_warning():
 
 def test_what_has_no_curve_says_so(diabetes):
     with pytest.raises(NotFittedError):
-        LossCurveDisplay.from_estimator(MLPSigmoidRegressor())
-    model = MLPSigmoidRegressor(5, random_state=0).fit(*diabetes)
+        LossCurveDisplay.from_estimator(MLPSigmoidRegressor(alpha=1e-4))
+    model = MLPSigmoidRegressor(5, random_state=0, alpha=1e-4).fit(*diabetes)
     with pytest.raises(ValueError, match="has kept no loss curve"):
         LossCurveDisplay.from_estimator(model.set_theta(model.theta_))
 
@@ -171,6 +171,6 @@ except ImportError as error:
 
 def test_predicted_against_actual_is_a_display_of_scikit_learn(diabetes):
     X, y = diabetes
-    model = MLPSigmoidRegressor(5, random_state=0).fit(X, y)
+    model = MLPSigmoidRegressor(5, random_state=0, alpha=1e-4).fit(X, y)
     display = PredictionErrorDisplay.from_estimator(model, X, y, kind="actual_vs_predicted")
     np.testing.assert_array_equal(display.y_pred, model.predict(X))

@@ -38,7 +38,9 @@ FRAME = load_diabetes(as_frame=True).data
 
 
 def regressor(**parameters):
-    return MLPSigmoidRegressor(**{"hidden_layer_sizes": 5, "random_state": 0} | parameters)
+    return MLPSigmoidRegressor(
+        **{"hidden_layer_sizes": 5, "random_state": 0, "alpha": 1e-4} | parameters
+    )
 
 
 def test_pipeline():
@@ -199,5 +201,5 @@ def test_html_repr(state):
 
 
 def test_set_output_and_repr():
-    assert repr(MLPSigmoidRegressor()) == "MLPSigmoidRegressor()"
+    assert repr(MLPSigmoidRegressor(alpha=1e-4)) == "MLPSigmoidRegressor()"
     assert repr(regressor()) == "MLPSigmoidRegressor(hidden_layer_sizes=5, random_state=0)"

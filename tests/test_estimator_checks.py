@@ -21,21 +21,21 @@ class ScipySolver:
 
 
 ESTIMATORS = [
-    MLPSigmoidRegressor(),
+    MLPSigmoidRegressor(alpha=1e-4),
     MLPSigmoidRegressor(solver="lm"),
     MLPSigmoidRegressor(hidden_layer_sizes=10, solver="lm", early_stopping=True),
     MLPSigmoidRegressor(solver="sgd"),
     MLPSigmoidRegressor(solver="adam"),
     MLPSigmoidRegressor(solver=ScipySolver()),
-    MLPSigmoidRegressor(hidden_layer_sizes=(5, 3)),
-    MLPSigmoidRegressor(hidden_layer_sizes=()),
-    MLPSigmoidRegressor(output_activation="sigmoid"),
-    MLPSigmoidRegressor(standardize=False),
+    MLPSigmoidRegressor(hidden_layer_sizes=(5, 3), alpha=1e-4),
+    MLPSigmoidRegressor(hidden_layer_sizes=(), alpha=1e-4),
+    MLPSigmoidRegressor(output_activation="sigmoid", alpha=1e-4),
+    MLPSigmoidRegressor(standardize=False, alpha=1e-4),
     MLPSigmoidRegressor(warm_start=True),
     MLPSigmoidRegressor(hidden_layer_sizes=10, alpha="evidence"),
-    MLPSigmoidRegressor(n_members=2),
+    MLPSigmoidRegressor(n_members=2, alpha=1e-4),
     MLPSigmoidRegressor(solver="sgd", learning_rate="adaptive"),
-    MLPSigmoidRegressor(early_stopping=True),
+    MLPSigmoidRegressor(early_stopping=True, alpha=1e-4),
     MLPSigmoidRegressor(early_stopping=True, solver="adam"),
 ]
 

@@ -465,7 +465,7 @@ def test_fit_posterior_is_for_what_fit_does_not_do():
 
 def test_fit_posterior_refuses_what_makes_no_sense():
     with pytest.raises(NotFittedError):
-        MLPSigmoidRegressor().fit_posterior(X, Y)
+        MLPSigmoidRegressor(alpha=1e-4).fit_posterior(X, Y)
     model = fit(alpha=1.0)
     with pytest.raises(ValueError, match="features"):
         model.fit_posterior(X[:, :2], Y)

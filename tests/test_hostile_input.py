@@ -157,7 +157,9 @@ def attempt(call):
 def test_a_fit_gives_finite_predictions_or_names_what_is_wrong(problem, parameters):
     X, y, weight = problem
     model = attempt(
-        lambda: MLPSigmoidRegressor(random_state=0, **parameters).fit(X, y, sample_weight=weight)
+        lambda: MLPSigmoidRegressor(random_state=0, **{"alpha": 1e-4} | parameters).fit(
+            X, y, sample_weight=weight
+        )
     )
     if model is None:
         return
@@ -208,7 +210,7 @@ def test_the_functions_give_finite_results_or_name_what_is_wrong(problem, parame
         assert np.isfinite(result.x).all()
         assert result.success <= bool(np.isfinite(result.fun))
         assert len(result.loss_curve) == result.nit
-    model = MLPSigmoidRegressor(random_state=0, **options)
+    model = MLPSigmoidRegressor(random_state=0, **{"alpha": 1e-4} | options)
     if attempt(lambda: model.make_objective(X, y, weight)) is None:
         return
     if attempt(lambda: model.set_theta(theta)) is not None:

@@ -115,7 +115,7 @@ def threads_in_use(model, X, y):
 
 
 def test_workers_of_a_search_share_the_cores():
-    model = MLPSigmoidRegressor(max_iter=1, tol=1e9, random_state=0)
+    model = MLPSigmoidRegressor(max_iter=1, tol=1e9, random_state=0, alpha=1e-4)
     search = GridSearchCV(model, {"alpha": [1e-3, 1e-2]}, cv=2, n_jobs=2, scoring=threads_in_use)
     search.fit(X, Y)
     total = 2 * search.cv_results_["mean_test_score"].max()  # of both workers

@@ -31,7 +31,7 @@ each_fit = pytest.mark.parametrize("parameters", FITS.values(), ids=FITS)
 
 
 def model(**parameters):
-    return MLPSigmoidRegressor(4, random_state=0, **parameters)
+    return MLPSigmoidRegressor(4, random_state=0, **{"alpha": 1e-4} | parameters)
 
 
 def assert_same_fit(one, other):

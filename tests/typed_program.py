@@ -70,8 +70,8 @@ def draw(model: MLPSigmoidRegressor) -> LossCurveDisplay:
 
 
 def mistakes() -> None:
-    MLPSigmoidRegressor(hidden_layers=(5,))  # type: ignore[call-arg]
-    MLPSigmoidRegressor((5,), "sigmoid")  # type: ignore[call-arg]
+    MLPSigmoidRegressor(hidden_layers=(5,), alpha=1e-4)  # type: ignore[call-arg]
+    MLPSigmoidRegressor((5,), "sigmoid", alpha=1e-4)  # type: ignore[call-arg]
     MLPSigmoidRegressor(alpha="strong")  # type: ignore[arg-type]
     MLPSigmoidRegressor(solver=3)  # type: ignore[arg-type]
     MLPObjective(X, y, hidden_layer_sizes=(5,)).loss()  # type: ignore[call-arg]
