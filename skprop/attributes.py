@@ -120,10 +120,14 @@ def attributes(fits: Sequence[Fit], setup: Setup | None = None) -> dict[str, Any
         "best_validation_score_": joined(_mean, [_best_score(fit) for fit in fits]),
         "_solver_state": joined(lambda states: None, [fit.state for fit in fits]),
         "alpha_": joined(np.array, [fit.alpha for fit in fits]),
+        "relevances_": joined(
+            lambda each: np.mean(each, axis=0), [_relevances(fit, setup) for fit in fits]
+        ),
         "_prepared": MISSING,
     }
-    if found["alpha_"] is None:
-        found["alpha_"] = MISSING
+    for name in ("alpha_", "relevances_"):
+        if found[name] is None:
+            found[name] = MISSING
     posteriors = [fit.posterior for fit in fits]
     if any(isinstance(posterior, Deferred) for posterior in posteriors):
         return found | posterior_attributes([], setup) | {"_deferred": posteriors}
@@ -165,6 +169,14 @@ def posterior_attributes(
         found["_shift"] = joined([posterior.shift for posterior in posteriors])
     doubts = sorted({posterior.doubt for posterior in posteriors if posterior.doubt})
     return found | ({"_doubt": doubts[0]} if doubts else {})
+
+
+def _relevances(fit: Fit, setup: Setup) -> NDArray | None:
+    """The share of each feature in the sum of 1/α_i; None unless a fit has an α_i of each."""
+    if np.ndim(fit.alpha) == 0:
+        return None
+    variances = 1 / fit.alpha[: setup.sizes[0]]
+    return variances / variances.sum()
 
 
 def _best_loss(fit: Fit) -> float | None:

@@ -28,6 +28,7 @@ from .solvers import (
     minimize_evidence,
     minimize_lbfgs,
     minimize_lm,
+    minimize_relevance,
     minimize_sgd,
 )
 from .solvers.progress import Callback
@@ -64,7 +65,7 @@ class Fit(NamedTuple):
     validation_loss_curve: list[float] | None = None
     validation_scores: list[float] | None = None
     state: dict | None = None
-    alpha: float | None = None
+    alpha: float | NDArray | None = None
     posterior: Evidence | Deferred | None = None
     held_out_noise: NDArray | None = None
     warning: str | None = None
@@ -94,6 +95,7 @@ SOLVERS = {  # the function of each, and the parameters handed on to it
     "lbfgs": (minimize_lbfgs, (*_COMMON, "max_fun")),
     "lm": (minimize_lm, (*_COMMON, "max_fun")),
     "evidence": (minimize_evidence, (*_COMMON, "max_fun")),
+    "ard": (minimize_relevance, (*_COMMON, "max_fun")),
     "sgd": (
         minimize_sgd,
         (*_STOCHASTIC, "learning_rate", "power_t", "momentum", "nesterovs_momentum"),
@@ -120,17 +122,22 @@ class Solver(NamedTuple):
         """The solver that an estimator's parameters select."""
         if callable(parameters.solver):
             return cls("callable", partial(_of_caller, parameters.solver), {})
-        name = "evidence" if by_evidence(parameters) else parameters.solver
+        name = parameters.alpha if by_evidence(parameters) else parameters.solver
         minimize, names = SOLVERS[name]
         options = {option: getattr(parameters, option) for option in names}
         if one_epoch:
             options["max_iter"] = 1
         return cls(name, minimize, options, one_epoch, int(parameters.verbose))
 
+    @property
+    def finds_alpha(self) -> bool:
+        """Whether the penalty comes from the data, by its evidence."""
+        return self.name in ("evidence", "ard")
+
     def continued(self, fold: Fold) -> Fit | None:
         """The earlier fit of a fold, if a run of this solver continues its counts and curves."""
         earlier = fold.earlier
-        if earlier is None or self.name in ("callable", "evidence"):
+        if earlier is None or self.finds_alpha or self.name == "callable":
             return None
         if self.name in ("sgd", "adam"):
             same = earlier.state is not None and earlier.state["solver"] == self.name
@@ -151,7 +158,7 @@ class Solver(NamedTuple):
             options["callback"] = callback
         if fold.watched is not None:
             options["validation_loss"] = fold.watched.loss
-        if self.name == "evidence":
+        if self.finds_alpha:
             require_memory(objective)
             options["min_decay"] = _decay_of_noise(n_effective, options["tol"])
         elif self.name in ("sgd", "adam"):
@@ -271,15 +278,15 @@ def _ended(run: _Run, solver: Solver) -> _Run:
 def _fit_of(run: _Run, solver: Solver) -> Fit:
     """Make a `Fit` of a run; its counts and curves follow those of an earlier fit."""
     (fold, *_), earlier, result = run
-    objective, by_evidence = fold.objective, solver.name == "evidence"
+    objective = fold.objective
     before = earlier or Fit(result.x, math.nan, 0, None, 0, "", [])
     curve = scores = None
     if fold.watched is not None:
         baseline, new = fold.watched.loss_of_mean(), result.validation_loss_curve
         curve = [*(before.validation_loss_curve or []), *new]
         scores = [*(before.validation_scores or []), *(_r_squared(loss, baseline) for loss in new)]
-    posterior = result.evidence if by_evidence else None
-    if not by_evidence and not solver.one_epoch and affordable(objective):
+    posterior = result.evidence if solver.finds_alpha else None
+    if not solver.finds_alpha and not solver.one_epoch and affordable(objective):
         posterior = Deferred(partial(linear_laplace, objective, result.x))
     noise = None
     if posterior is None and fold.watched is not None:
@@ -296,7 +303,7 @@ def _fit_of(run: _Run, solver: Solver) -> Fit:
         validation_loss_curve=curve,
         validation_scores=scores,
         state=None if state is None else {"solver": solver.name, **state},
-        alpha=result.alpha if by_evidence else None,
+        alpha=result.alpha if solver.finds_alpha else None,
         posterior=posterior,
         held_out_noise=noise,
         warning=_warning_of(result, solver),

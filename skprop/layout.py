@@ -49,6 +49,11 @@ class Layout:
         """The indices in θ of the entries of each A_i."""
         return [A.ravel() for A, _ in self.views(np.arange(self.n_params))]
 
+    def input_groups(self) -> list[NDArray]:
+        """The indices in θ of the weights from each input, then of the entries of A_1, …."""
+        inputs = self.views(np.arange(self.n_params))[0][0]
+        return [*inputs, *self.weight_indices()[1:]]
+
     def stacked(self, vector: NDArray) -> list[NDArray]:
         """View a flat vector as [[A_0; b_0], …], each b_i the last row below its A_i, as in θ.
 

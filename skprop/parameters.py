@@ -23,7 +23,7 @@ _CONSTRAINTS: dict[str, list] = {
     "hidden_layer_sizes": ["array-like", *_AT_LEAST_1],
     "output_activation": [StrOptions({"identity", "sigmoid"})],
     "solver": [StrOptions({"lbfgs", "lm", "sgd", "adam"}), callable],
-    "alpha": [*_AT_LEAST_0, StrOptions({"evidence"}), "array-like"],
+    "alpha": [*_AT_LEAST_0, StrOptions({"evidence", "ard"}), "array-like"],
     "batch_size": [StrOptions({"auto"}), *_AT_LEAST_1],
     "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
     "learning_rate_init": _ABOVE_0,
@@ -55,7 +55,7 @@ CONSTRAINTS = {
 
 
 def by_evidence(parameters) -> bool:
-    """Whether the evidence chooses the penalty."""
+    """Whether the evidence chooses the penalty: one for all weights, or one for each input."""
     return isinstance(parameters.alpha, str)
 
 
@@ -70,13 +70,13 @@ def check_together(parameters) -> None:
     if by_evidence(parameters):
         if parameters.solver not in ("lbfgs", "lm"):
             raise ValueError(
-                f"alpha='evidence' with solver={parameters.solver!r}: it is fitted by "
+                f"alpha={parameters.alpha!r} with solver={parameters.solver!r}: it is fitted by "
                 "Levenberg–Marquardt. Set solver='lbfgs', the default, or give alpha a number."
             )
         if parameters.early_stopping:
             raise ValueError(
-                "alpha='evidence' with early_stopping=True: the evidence takes the place of a "
-                "validation set. Set early_stopping=False, or give alpha a number."
+                f"alpha={parameters.alpha!r} with early_stopping=True: the evidence takes the "
+                "place of a validation set. Set early_stopping=False, or give alpha a number."
             )
     if parameters.warm_start and parameters.n_members > 1:
         raise ValueError(

@@ -74,10 +74,12 @@ def laplace(
 ) -> Evidence | None:
     """The posterior at θ, given the data of the objective and the penalty ``alpha``; ``noise`` are
     the σ_k², by default the most probable ones. None where it overflows or rounding leaves H
-    indefinite.
+    indefinite. ``alpha`` is a number, one for each layer, or one for each input and later layer.
     """
     layout, N = objective.layout, objective.output_weights
-    alpha = checked_alphas(alpha, layout.n_layers)
+    inputs = layout.input_groups()
+    groups = inputs if np.size(alpha) == len(inputs) else layout.weight_indices()
+    alpha = checked_alphas(alpha, len(groups))
     theta = theta.astype(objective.dtype)
     with np.errstate(under="ignore"):
         models = objective.output_models(theta).scaled(objective.total_weight)
@@ -90,7 +92,7 @@ def laplace(
                 loss, _, M = models.sum(u)
                 if not np.isfinite(loss + M.trace()):
                     return None
-                found = evidence(M, theta, 2 * loss, N, layout.weight_indices(), alpha, noise)
+                found = evidence(M, theta, 2 * loss, N, groups, alpha, noise)
                 if rounds > 1:
                     noise = noise_variance(squares, N, models.traces(found.H, u))
         except LinAlgError:

@@ -53,13 +53,14 @@ class MLPSigmoidRegressor(
         "sgd" pass over the rows in mini-batches. A callable is given ``(objective, theta0)``, an
         `MLPObjective` and a starting point, and returns an object whose ``x`` is the θ it found,
         such as a `scipy.optimize.OptimizeResult`.
-    alpha : float, sequence of K floats, "evidence" or "auto", default="auto"
+    alpha : float, sequence of K floats, "evidence", "ard" or "auto", default="auto"
         Strength α of the L2 penalty on the weights (not on the biases), in standardised
         units; it means what it means in `Ridge`. A sequence has one for the weights of each layer.
         "evidence" finds α, and the noise, from the data by MacKay's evidence framework, with
         Levenberg–Marquardt steps: for ``solver="lbfgs"`` (the default) and "lm", without early
         stopping. With P parameters and N = n_samples · n_outputs it takes O(N P min(N, P))
-        operations an iteration and four matrices of P × min(N, P) numbers.
+        operations an iteration and four matrices of P × min(N, P) numbers. "ard" finds an α for
+        the weights from each feature: automatic relevance determination, for useless features.
     batch_size : int or "auto", default="auto"
         Rows of a mini-batch of "sgd" and "adam"; "auto" is min(200, n_samples).
     learning_rate : {"constant", "invscaling", "adaptive"}, default="constant"
@@ -162,8 +163,13 @@ class MLPSigmoidRegressor(
         How X and y were standardised; None with ``standardize=False``.
     settings_ : dict
         The values of the parameters that may be "auto", as the fit worked with them.
-    alpha_ : float or ndarray of shape (n_members,)
-        With ``alpha="evidence"``, the α it found; of shape (n_members,) in a committee.
+    alpha_ : float or ndarray of shape (n_features_in_ + K − 1,)
+        With ``alpha="evidence"``, the α it found; with "ard", that of each feature, and those of
+        the weights of each later layer. With several members, they are the first axis.
+    relevances_ : ndarray of shape (n_features_in_,)
+        With ``alpha="ard"``: (1/α_i) / Σ_j (1/α_j), a feature's share in the prior variance of what
+        a hidden unit gets, as in ``feature_names_in_``; the mean over members. It is next to 0 for
+        a useless feature, and less for a linear effect than for one that bends.
     noise_variance_ : float or ndarray of shape (n_outputs,)
         Variance σ² of the noise of a row of weight 1, in the units of y squared; a float where y
         was one-dimensional. This and the next two wherever ``predict(X, return_std=True)`` works.
@@ -231,7 +237,7 @@ class MLPSigmoidRegressor(
         *,
         output_activation: str = "identity",
         solver: str | Callable = "auto",
-        alpha: float | Sequence[float] | NDArray | Literal["auto", "evidence"] = "auto",
+        alpha: float | Sequence[float] | NDArray | Literal["auto", "evidence", "ard"] = "auto",
         batch_size: int | str = "auto",
         learning_rate: str = "constant",
         learning_rate_init: float = 0.01,
@@ -417,8 +423,8 @@ class MLPSigmoidRegressor(
             )
         if by_evidence(settings):
             raise ValueError(
-                "make_objective with alpha='evidence', under which the penalty changes as the fit "
-                "goes on. Give alpha a number, or the alpha_ of a fit."
+                f"make_objective with alpha={self.alpha!r}, under which the penalty changes as the "
+                "fit goes on. Give alpha a number, or the alpha_ of a fit."
             )
         self._validate_params()
         earlier = self._earlier() if self.warm_start else None

@@ -73,6 +73,15 @@ CASES = {
     "evidence, few rows, members": SOLVERS["evidence"]
     | {"rows": 30, "hidden_layer_sizes": (20,), "n_members": 2},
     "evidence, members, weights": SOLVERS["evidence"] | {"n_members": 2, "weights": True},
+    "ard, members, deep, two outputs": DEEP
+    | {"alpha": "ard", "max_iter": 60, "n_members": 2, "outputs": 2},
+    "ard, weights, sparse, float32": {
+        "alpha": "ard",
+        "max_iter": 60,
+        "weights": True,
+        "sparse": True,
+        "dtype": "float32",
+    },
     "lbfgs, held-out rows given, weights": SOLVERS["lbfgs"]
     | HELD_OUT
     | {"given": True, "weights": True},
@@ -146,7 +155,7 @@ def numbers(case: dict) -> dict[str, np.ndarray]:
     found["predict"], found["predict_gradient"] = model.predict(X), model.predict_gradient(few)
     if hasattr(model, "noise_variance_"):
         found["deviation"] = model.predict(few, return_std=True)[1]
-    if not model.early_stopping and model.alpha != "evidence":
+    if not model.early_stopping and not isinstance(model.alpha, str):
         objective, theta = clone(model).make_objective(X, y, weight)
         found["loss"], found["gradient"] = objective(theta)
         found["loss of some rows"], found["gradient of some rows"] = objective(theta, [7, 3, 3])

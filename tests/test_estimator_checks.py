@@ -33,6 +33,7 @@ ESTIMATORS = [
     MLPSigmoidRegressor(standardize=False, alpha=1e-4),
     MLPSigmoidRegressor(warm_start=True),
     MLPSigmoidRegressor(hidden_layer_sizes=10, alpha="evidence"),
+    MLPSigmoidRegressor(hidden_layer_sizes=10, alpha="ard"),
     MLPSigmoidRegressor(n_members=2, alpha=1e-4),
     MLPSigmoidRegressor(solver="sgd", learning_rate="adaptive"),
     MLPSigmoidRegressor(early_stopping=True, alpha=1e-4),

@@ -4,9 +4,11 @@ from .evidence import minimize_evidence
 from .lbfgs import minimize_lbfgs
 from .lm import minimize_lm
 from .reasons import CALLBACK, CONVERGED, FAILED, INTERRUPTED, LIMIT
+from .relevance import minimize_relevance
 from .stochastic import minimize_adam, minimize_sgd
 
 __all__ = [
     "CALLBACK", "CONVERGED", "FAILED", "INTERRUPTED", "LIMIT",
-    "minimize_adam", "minimize_evidence", "minimize_lbfgs", "minimize_lm", "minimize_sgd",
+    "minimize_adam", "minimize_evidence", "minimize_lbfgs", "minimize_lm",
+    "minimize_relevance", "minimize_sgd",
 ]  # fmt: skip

@@ -32,7 +32,10 @@ _WINDOW = 8  # iterations
 # rows about the 1 of Akaike's criterion, with few between the slopes of generalised
 # cross-validation (exponent 1) and of the corrected Akaike criterion (2).
 _PRICE, _EXPONENT = 1.2, 1.5
-_LARGEST_ALPHA = 1e20  # in units of the least
+_PATIENCE = 10  # iterations without a greater log evidence
+# In units of the largest entry of M's diagonal. γ_i, at least about its inverse, is then free of
+# rounding, and the weights of an input that is lost are too small to matter.
+_LARGEST_ALPHA = 1e10
 
 
 def minimize_evidence(
@@ -42,6 +45,7 @@ def minimize_evidence(
     groups: Sequence[NDArray] | None = None,
     alpha0: ArrayLike | None = None,
     noise0: float | None = None,
+    to_peak: bool = False,
     tol: float = 1e-4,
     min_decay: float = 0.0,
     n_iter_no_change: int = 25,
@@ -79,6 +83,9 @@ def minimize_evidence(
     alpha0, noise0 : array-like of shape (n_groups,) and (d_K,), optional
         α_i and σ_k² to start with, as another run has found them at ``theta0``. From a cold start
         many groups get stuck where some are lost before the network has learnt their use.
+    to_peak : bool, default=False
+        Whether the run ends where the log evidence has not risen for 10 iterations, and returns
+        the iterate at which it was greatest.
     tol : float, default=1e-4
         The run ends where no entry of the gradient of L exceeds ``tol`` and neither an α_i nor σ²
         changes by more than ten times this share of itself.
@@ -131,7 +138,7 @@ def minimize_evidence(
         else:
             status, message = FAILED, INFINITE
         progress.begin(theta, total / (2 * data.W), (theta, total, prior, found))
-        damping = Damping(at.M)
+        damping, peak = Damping(at.M), _Peak(progress.checkpoint)
         while status is None and progress.status is None:
             next_prior = data.update(at, found)
             at, p = at.under(next_prior.noise), data.precision(next_prior)
@@ -155,8 +162,10 @@ def minimize_evidence(
                 noise_variance=prior.noise_variance, n_effective=found.n_effective,
                 log_evidence=found.log_evidence,
             )  # fmt: skip
+            if to_peak:
+                status, message = peak.after(progress.checkpoint)
     status, message = progress.conclude(status, message)
-    theta, total, prior, found = progress.checkpoint
+    theta, total, prior, found = peak.iterate if to_peak else progress.checkpoint
     return progress.result(
         status, message, theta, total / (2 * data.W), nfev=data.nfev, njev=data.njev,
         alpha=float(prior.alpha[0]) if groups is None else prior.alpha, evidence=found,
@@ -173,6 +182,24 @@ class _Prior(NamedTuple):
     def noise_variance(self) -> float | NDArray:
         """The σ_k², of a single output as a float."""
         return float(self.noise[0]) if len(self.noise) == 1 else self.noise
+
+
+class _Peak:
+    """The iterate of greatest log evidence, and how many iterations ago it was."""
+
+    def __init__(self, start: tuple):
+        self.iterate, self._age = start, 0
+
+    def after(self, iterate: tuple) -> tuple[int, str] | tuple[None, None]:
+        """The status and the message if the run ends with this iterate, else None and None."""
+        log_evidence = iterate[-1].log_evidence
+        if log_evidence > self.iterate[-1].log_evidence:
+            self.iterate, self._age = iterate, 0
+        else:
+            self._age += 1
+        if self._age < _PATIENCE:
+            return None, None
+        return CONVERGED, f"The log evidence has not risen for {_PATIENCE} iterations."
 
 
 class _Expansion(NamedTuple):
@@ -246,14 +273,15 @@ class _Data:
         return self.prior(at, np.array([len(index) for index in self.groups]), noise)
 
     def prior(self, at: _Expansion, gamma: NDArray, noise: NDArray) -> _Prior:
-        """The most probable α_i at given γ_i and σ_k²."""
+        """The most probable α_i at given γ_i and σ_k²; infinite where rounding leaves no γ_i."""
         alpha = alphas(at.theta, self.groups, gamma, common_noise(noise)[0])
+        alpha = np.where(gamma > 0, alpha, np.inf)
         return self._within_range(at, alpha, noise)
 
     def _within_range(self, at: _Expansion, alpha: NDArray, noise: NDArray) -> _Prior:
         """α_i where H is not singular and α_i is finite."""
         least = least_alpha(at.M, at.theta.dtype)
-        most = min(_LARGEST_ALPHA * least, np.finfo(np.float64).max)
+        most = max(_LARGEST_ALPHA * at.M.diagonal().max(initial=0.0), 1e5 * least)
         alpha = np.where(alpha < most, alpha, most)  # ``most`` for NaN too
         return _Prior(np.maximum(alpha, least), noise)
 

@@ -1,0 +1,105 @@
+"""Automatic relevance determination: the evidence with a penalty for each input."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import OptimizeResult
+
+from .evidence import minimize_evidence
+from .progress import Callback, floating
+from .reasons import LIMIT, limit_reached
+
+__all__ = ["minimize_relevance"]
+
+
+def minimize_relevance(
+    objective,
+    theta0: ArrayLike,
+    *,
+    tol: float = 1e-4,
+    min_decay: float = 0.0,
+    n_iter_no_change: int = 25,
+    max_iter: int = 1000,
+    max_fun: int = 15000,
+    callback: Callback | None = None,
+) -> OptimizeResult:
+    """Minimise the penalised loss, with a penalty for each input that the data make probable.
+
+    The weights of the first layer have an α_i for each input i, those of each later layer one of
+    their own. `minimize_evidence` runs three times: with one α for all weights; with all α_i from
+    where that ended; and with all α_i from ``theta0``, whose weights are scaled, input by input, to
+    standard deviations in proportion to the 1/√α_i of the second run. So an input that is of use
+    only where the network bends has its say before its α_i grows, as from ``theta0`` as it is it
+    might not; and the last run does not start where the first has fitted noise by many inputs.
+
+    Parameters
+    ----------
+    objective, theta0, tol, n_iter_no_change, max_iter, max_fun, callback
+        As in `minimize_evidence`; the limits are those of the runs together.
+    min_decay : float, default=0.0
+        As in `minimize_evidence` for the first run. Above 0 the others end at the greatest log
+        evidence that they meet; at 0 they go on to the fixed point.
+
+    Returns
+    -------
+    OptimizeResult
+        As of `minimize_evidence`, of the run whose log evidence is greatest, with the counts and
+        the curve of all; ``alpha`` has shape (d_0 + K − 1,).
+
+    References
+    ----------
+    D. J. C. MacKay, "Bayesian non-linear modelling for the prediction competition", ASHRAE
+    Transactions 100 (1994), 1053-1062. R. M. Neal, "Bayesian Learning for Neural Networks", 1996.
+    """
+    layout, runs = objective.layout, []
+    groups = layout.input_groups()
+
+    def run(start: NDArray, **options) -> bool:
+        """Add a run within what the limits leave; whether another one may follow."""
+        nit, nfev = (sum(run[count] for run in runs) for count in ("nit", "nfev"))
+
+        def counted(iteration: OptimizeResult) -> None:
+            iteration.nit += nit
+            callback(iteration)
+
+        found = minimize_evidence(
+            objective, start, **options, tol=tol, n_iter_no_change=n_iter_no_change,
+            max_iter=max_iter - nit, max_fun=max(max_fun - nfev, 1), callback=callback and counted,
+        )  # fmt: skip
+        runs.append(found)
+        return found.success
+
+    if run(theta0, min_decay=min_decay):
+        first = runs[0]
+        known = {"alpha0": [first.alpha] * len(groups), "noise0": first.evidence.noise}
+        options = {"groups": groups, "to_peak": min_decay > 0}
+        if run(first.x, **known, **options):
+            run(_in_proportion(floating(theta0), runs[1].alpha, layout), **options)
+    runs[0].alpha = np.full(len(groups), runs[0].alpha)
+    return _joined(runs, {"max_iter": max_iter, "max_fun": max_fun})
+
+
+def _joined(runs: list[OptimizeResult], limits: dict[str, int]) -> OptimizeResult:
+    """The run of greatest log evidence, with the counts of all and the end of the last."""
+    last = runs[-1]
+    sums = {count: sum(run[count] for run in runs) for count in ("nit", "nfev", "njev")}
+    message = last.message
+    if last.status == LIMIT:  # in the numbers of the caller
+        name = "max_iter" if sums["nit"] >= limits["max_iter"] else "max_fun"
+        _, message = limit_reached(**{name: limits[name]})
+    best = last if len(runs) == 1 else max(runs, key=lambda run: run.evidence.log_evidence)
+    curve = [loss for run in runs for loss in run.loss_curve]
+    return OptimizeResult(
+        best, **sums, loss_curve=curve, success=last.success, status=last.status, message=message
+    )
+
+
+def _in_proportion(theta0: NDArray, alpha: NDArray, layout) -> NDArray:
+    """θ_0 with the weights of input i of a size in proportion to 1/√α_i, that of all unchanged."""
+    start = theta0.copy()
+    A, size = layout.views(start)[0][0], 1 / np.sqrt(alpha[: layout.sizes[0], None])
+    norms = np.linalg.norm(A, axis=1, keepdims=True)
+    scale = np.divide(size, norms, out=np.zeros_like(size), where=norms > 0)
+    total = np.linalg.norm(scale * A)
+    if total > 0:
+        A *= scale * (np.linalg.norm(A) / total)
+    return start
