@@ -88,7 +88,7 @@ def test_only_ard_has_relevances_and_a_theta_that_was_set_has_none():
 
 @pytest.mark.parametrize(("hidden", "n_outputs"), [((5, 4), 1), ((4,), 2), ((), 1)])
 def test_each_later_layer_has_a_penalty_of_its_own(hidden, n_outputs):
-    targets = np.column_stack([Y, X[:, 0]])[:, :n_outputs]
+    targets = np.column_stack([Y, Y[::-1] + 5 * X[:, 0]])[:, :n_outputs]
     model = MLPSigmoidRegressor(hidden, alpha="ard", random_state=0).fit(X, targets)
     assert model.alpha_.shape == (8 + len(hidden),)
     assert model.predict(X, return_std=True)[1].shape == targets.shape

@@ -125,18 +125,16 @@ def minimize_evidence(
     theta = floating(theta0)
     check_limits(tol, min_decay, max_iter, max_fun)
     data = _Data(objective, groups)
-    progress = Progress(n_iter_no_change, min_decay=min_decay, callback=callback)
-    status, message, history = None, None, []
+    progress, history = Progress(n_iter_no_change, min_decay=min_decay, callback=callback), []
     with progress.running():
         noise = data.variance if noise0 is None else np.array(noise0, np.float64, ndmin=1)
         at, found = data.expand(theta, noise), None
         prior, total = _Prior(np.full(len(data.groups), np.nan), noise), at.squares
-        if at.is_finite():
+        status, message = (None, None) if at.is_finite() else (FAILED, INFINITE)
+        if status is None:
             prior = data.first_prior(at, alpha0, noise)
             total += float((data.precision(prior) * theta) @ theta)
             found = data.posterior(at, prior)
-        else:
-            status, message = FAILED, INFINITE
         progress.begin(theta, total / (2 * data.W), (theta, total, prior, found))
         damping, peak = Damping(at.M), _Peak(progress.checkpoint)
         while status is None and progress.status is None:
@@ -162,8 +160,7 @@ def minimize_evidence(
                 noise_variance=prior.noise_variance, n_effective=found.n_effective,
                 log_evidence=found.log_evidence,
             )  # fmt: skip
-            if to_peak:
-                status, message = peak.after(progress.checkpoint)
+            status, message = peak.after(progress.checkpoint) if to_peak else (None, None)
     status, message = progress.conclude(status, message)
     theta, total, prior, found = peak.iterate if to_peak else progress.checkpoint
     return progress.result(
