@@ -63,6 +63,8 @@ class FittedAttributes:
                 return vars(self)[name]
             except KeyError:
                 message = f"{type(self).__name__!r} object has no attribute {name!r}"
+                if "theta_" not in vars(self):
+                    message += "; it is not fitted"
                 raise AttributeError(message, name=name, obj=self) from None
 
     def __getstate__(self):

@@ -201,5 +201,7 @@ def test_html_repr(state):
 
 
 def test_set_output_and_repr():
-    assert repr(MLPSigmoidRegressor(alpha=1e-4)) == "MLPSigmoidRegressor()"
-    assert repr(regressor()) == "MLPSigmoidRegressor(hidden_layer_sizes=5, random_state=0)"
+    assert repr(MLPSigmoidRegressor()) == "MLPSigmoidRegressor()"
+    assert repr(regressor()) == (
+        "MLPSigmoidRegressor(alpha=0.0001, hidden_layer_sizes=5, random_state=0)"
+    )

@@ -48,7 +48,7 @@ def regressor(solver="lbfgs", **parameters):
     """One that would go on for as long as its 10,000 iterations take."""
     defaults = {
         "hidden_layer_sizes": 20, "tol": 0, "max_iter": 10_000, "n_iter_no_change": 10_000,
-        "learning_rate_init": 1e-3, "batch_size": 500, "random_state": 0,
+        "learning_rate_init": 1e-3, "batch_size": 500, "random_state": 0, "early_stopping": False,
     }  # fmt: skip
     return MLPSigmoidRegressor(solver=solver, **defaults | parameters)
 

@@ -158,8 +158,8 @@ def test_a_constant_output_costs_the_other_nothing():
 def test_verbose_prints_the_noise_of_each_output(capsys):
     X, _, Y = two_outputs(100, seed=1)
     MLPSigmoidRegressor(5, alpha="evidence", random_state=0, verbose=True).fit(X, Y)
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert len(last.split("noise = ")[1].split(",")[0].split()) == 2
+    first = capsys.readouterr().out.splitlines()[0]
+    assert len(first.split("noise = ")[1].split(",")[0].split()) == 2
 
 
 def test_members_too_large_for_a_posterior_have_the_error_of_their_held_out_rows_and_a_spread():

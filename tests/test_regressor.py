@@ -280,7 +280,7 @@ def test_a_validation_set_of_one_row_is_legal():
 @pytest.mark.parametrize(
     ("parameters", "arguments", "message"),
     [
-        ({}, {"X_val": X, "y_val": Y}, "early_stopping=False"),
+        ({"early_stopping": False}, {"X_val": X, "y_val": Y}, "early_stopping=False"),
         ({"early_stopping": True}, {"X_val": X}, "without y_val"),
         ({"early_stopping": True}, {"y_val": Y}, "without X_val"),
         ({"early_stopping": True}, {"sample_weight_val": Y}, "without X_val"),

@@ -34,7 +34,9 @@ def peak(function):
 
 
 def fit(X, y, **parameters):
-    model = MLPSigmoidRegressor((64, 64), max_iter=2, random_state=0, **parameters)
+    model = MLPSigmoidRegressor(
+        (64, 64), max_iter=2, random_state=0, **{"alpha": 1e-4} | parameters
+    )
     with pytest.warns(match="max_iter"):
         return model.fit(X, y)
 
