@@ -34,9 +34,8 @@ def peak(function):
 
 
 def fit(X, y, **parameters):
-    model = MLPSigmoidRegressor(
-        (64, 64), max_iter=2, random_state=0, **{"alpha": 1e-4} | parameters
-    )
+    defaults = {"hidden_layer_sizes": (64, 64), "alpha": 1e-4, "max_iter": 2, "random_state": 0}
+    model = MLPSigmoidRegressor(**defaults | parameters)
     with pytest.warns(match="max_iter"):
         return model.fit(X, y)
 
