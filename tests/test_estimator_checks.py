@@ -21,6 +21,7 @@ class ScipySolver:
 
 
 ESTIMATORS = [
+    MLPSigmoidRegressor(),
     MLPSigmoidRegressor(alpha=1e-4),
     MLPSigmoidRegressor(solver="lm"),
     MLPSigmoidRegressor(hidden_layer_sizes=10, solver="lm", early_stopping=True),
