@@ -1,5 +1,9 @@
 """What a fit does where parameters are "auto"."""
 
+import ast
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -107,3 +111,20 @@ def test_partial_fit_is_that_of_one_network():
 def test_partial_fit_needs_a_solver():
     with pytest.raises(AttributeError, match="partial_fit"):
         auto().partial_fit(X, Y)
+
+
+# ---- the page on the defaults --------------------------------------------------------------
+
+
+def test_the_table_of_the_page_is_what_fit_does():
+    page = (Path(__file__).parents[1] / "docs" / "defaults.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \| `(.+?)` \| `(.+?)` \|$", page, re.MULTILINE)
+    written = {name: [ast.literal_eval(value) for value in values] for name, *values in rows}
+    columns = choice((1_000, 8)), choice((1_000_000, 8)), choice((1_000, 8), alpha=1e-4)
+    assert written == {name: [column[name] for column in columns] for name in AUTO}
+
+
+@pytest.mark.parametrize(("n", "d"), [(22_000, 4), (7_900, 8), (1_600, 20), (600, 100)])
+def test_few_rows_are_as_many_as_the_page_says(n, d):
+    assert choice((n, d)) == FEW
+    assert choice((n + n // 20, d)) == MANY
