@@ -45,7 +45,7 @@ print(f"{'solver':16}  {'passes':>6}  {'loss':>7}  {'test RMSE (MW)':>14}")
 fitted = {}
 for name, parameters in ways.items():
     parameters = {"tol": 0.0, "max_iter": epochs, "n_iter_no_change": epochs} | parameters
-    model = MLPSigmoidRegressor(random_state=0, **{"alpha": 1e-4} | parameters)
+    model = MLPSigmoidRegressor(random_state=0, **parameters)
     with warnings.catch_warnings():  # none of them is done after so few passes
         warnings.simplefilter("ignore", ConvergenceWarning)
         fitted[name] = model.fit(X_train, y_train)

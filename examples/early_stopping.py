@@ -32,21 +32,24 @@ data = {
 # Three fits of each
 # ------------------
 #
+# Each is one network with a penalty too small to help, ``alpha=1e-4``. (Without a parameter a fit
+# finds its penalty, and that is the third way; see *Error bars*.)
+#
 # - *To the end*: a ``tol`` below its default switches the rule on relative progress off.
-# - *By default*: the fit ends where the loss falls so slowly that the rest is likely to be noise.
+# - *By progress*: the fit ends where the loss falls so slowly that the rest is likely to be noise.
 # - *Early stopping*: a tenth of the rows is held out, and the network of the least loss on them is
 #   kept. The patience is long, to show what comes after.
 
 ways = {
     "to the end": {"tol": 1e-6, "max_iter": 100 if QUICK else 500},
-    "by default": {},
+    "by progress": {},
     "early stopping": {"early_stopping": True, "n_iter_no_change": 100},
 }
 fitted = {}
 for name, (X, y) in data.items():
     X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
     for way, parameters in ways.items():
-        model = MLPSigmoidRegressor(random_state=0, **{"alpha": 1e-4} | parameters)
+        model = MLPSigmoidRegressor(alpha=1e-4, random_state=0, **parameters)
         with warnings.catch_warnings():
             if way == "to the end":  # it warns that it was stopped short
                 warnings.simplefilter("ignore", ConvergenceWarning)
@@ -60,7 +63,7 @@ for name, (X, y) in data.items():
 #
 # The training loss falls for ever. On diabetes the validation loss, dashed, turns upwards after a
 # few iterations; on concrete it falls for much longer, and going on to the end even pays a little.
-# By default the fit sees no held-out rows: the training loss of diabetes simply falls too slowly,
+# By its progress alone the fit sees no held-out rows: the training loss of diabetes simply falls too slowly,
 # for so few rows, to be anything but noise.
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")

@@ -31,15 +31,14 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
 log_age = make_column_transformer(
     (FunctionTransformer(np.log), ["age_days"]), remainder="passthrough"
 )
-pipeline = Pipeline(
-    [("log_age", log_age), ("network", MLPSigmoidRegressor(random_state=0, alpha=1e-4))]
-)
+pipeline = Pipeline([("log_age", log_age), ("network", MLPSigmoidRegressor(random_state=0))])
 
 # %%
 # The grid
 # --------
 #
-# The penalty first, over powers of ten; then the size.
+# The penalty first, over powers of ten; then the size. With a penalty or a solver that is given a
+# fit is one network; without them it finds the penalty by itself.
 
 grid = {
     "network__hidden_layer_sizes": [(20,), (50,), (20, 20)],

@@ -58,7 +58,7 @@ def main():
     table = pd.read_csv(HERE / "data" / "concrete.csv")
     X, y = table.drop(columns="strength_mpa").to_numpy(), table["strength_mpa"].to_numpy()
     X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
-    model = MLPSigmoidRegressor(random_state=0, alpha=1e-4).fit(X_train, y_train)
+    model = MLPSigmoidRegressor(alpha=1e-4, random_state=0).fit(X_train, y_train)
     predicted = model.predict(X_test)
     print(f"R² on {len(y_test)} specimens held out: {model.score(X_test, y_test):.3f}\n")
 

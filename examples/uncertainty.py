@@ -35,7 +35,7 @@ def gap(axes, n_members):
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.uniform(-3, -1, 40), rng.uniform(1, 3, 40)])
     y = curve(x) + rng.normal(scale=0.1, size=len(x))
-    model = MLPSigmoidRegressor(20, alpha="evidence", n_members=n_members, random_state=0)
+    model = MLPSigmoidRegressor(20, n_members=n_members, random_state=0)
     model.fit(x[:, None], y)
     grid = np.linspace(-4, 4, 321)
     mean, std = model.predict(grid[:, None], return_std=True)
@@ -56,7 +56,7 @@ def calibration(axes, n_members, n_splits):
     X, y = table.iloc[:, :-1].to_numpy(float), table.iloc[:, -1].to_numpy(float)
     z = []
     for train, test in KFold(n_splits, shuffle=True, random_state=0).split(X):
-        model = MLPSigmoidRegressor(alpha="evidence", n_members=n_members, random_state=0)
+        model = MLPSigmoidRegressor(n_members=n_members, random_state=0)
         mean, std = model.fit(X[train], y[train]).predict(X[test], return_std=True)
         z.append((y[test] - mean) / std)
     z = np.abs(np.concatenate(z))
@@ -86,7 +86,7 @@ def next_experiment(axes, n_steps, n_runs=3):
             y = surface(X) + rng.normal(scale=0.05, size=len(X))
             errors = []
             for _ in range(n_steps):
-                model = MLPSigmoidRegressor(10, alpha="evidence", n_members=3, random_state=0)
+                model = MLPSigmoidRegressor(10, n_members=3, random_state=0)
                 mean, std = model.fit(X, y).predict(grid, return_std=True)
                 errors.append(np.sqrt(np.mean((mean - surface(grid)) ** 2)))
                 k = np.argmax(std) if label == "where least sure" else rng.integers(len(grid))
