@@ -63,7 +63,7 @@ for name, (X, y) in data.items():
 #
 # The training loss falls for ever. On diabetes the validation loss, dashed, turns upwards after a
 # few iterations; on concrete it falls for much longer, and going on to the end even pays a little.
-# By its progress alone the fit sees no held-out rows: the training loss of diabetes simply falls too slowly,
+# By progress the fit sees no held-out rows: the training loss of diabetes simply falls too slowly,
 # for so few rows, to be anything but noise.
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
