@@ -27,6 +27,7 @@ VARIANTS = {
     "30 units": {"hidden_layer_sizes": 30},
     "100 units": {"hidden_layer_sizes": 100},
     "20 + 20 units": {"hidden_layer_sizes": (20, 20)},
+    "auto": {"alpha": "auto"},
     "alpha=1e-2": {"alpha": 1e-2},
     "alpha=0.1": {"alpha": 0.1},
     "alpha=1": {"alpha": 1.0},

@@ -163,10 +163,10 @@ class MLPSigmoidRegressor(
         How X and y were standardised; None with ``standardize=False``.
     settings_ : dict
         The values of the parameters that may be "auto", as the fit worked with them.
-    alpha_ : float or ndarray of shape (n_features_in_ + K − 1,)
+    alpha_ : float or ndarray of shape (n_features + K − 1,)
         With ``alpha="evidence"``, the α it found; with "ard", that of each feature, and those of
         the weights of each later layer. With several members, they are the first axis.
-    relevances_ : ndarray of shape (n_features_in_,)
+    relevances_ : ndarray of shape (n_features,)
         With ``alpha="ard"``: (1/α_i) / Σ_j (1/α_j), a feature's share in the prior variance of what
         a hidden unit gets, as in ``feature_names_in_``; the mean over members. It is next to 0 for
         a useless feature, and less for a linear effect than for one that bends.
