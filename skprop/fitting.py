@@ -41,7 +41,7 @@ __all__ = ["DEFAULT_TOL", "SOLVERS", "Fit", "Solver", "fit_one", "fit_side_by_si
 # raise the Gaussian log-likelihood, -N/2 ln(loss) with N = n_samples × n_outputs, by this
 # much (Akaike's criterion charges 1; docs/defaults.md has the measurements), unless the caller
 # asks for more accuracy than the default tol.
-_LOG_LIKELIHOOD_PER_ITERATION, DEFAULT_TOL = 1.5, 1e-4
+LOG_LIKELIHOOD_PER_ITERATION, DEFAULT_TOL = 1.5, 1e-4
 # In bytes: of the rows that members stepped together hold, where each has its own.
 _OWN_ROWS = 2**28
 
@@ -194,7 +194,7 @@ def _decay_of_noise(n_observations: float, tol: float) -> float:
     """The decay of ln(loss) an iteration below which a solver is taken to fit noise."""
     if tol < DEFAULT_TOL:
         return 0.0
-    decay = 2 * _LOG_LIKELIHOOD_PER_ITERATION / n_observations
+    decay = 2 * LOG_LIKELIHOOD_PER_ITERATION / n_observations
     return min(decay, sys.float_info.max)  # the weights of the rows may be tiny
 
 
