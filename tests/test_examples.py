@@ -133,6 +133,7 @@ def test_the_network_predicts_strength_far_better_than_ridge(quick):
     assert rmse["MLPSigmoidRegressor"] < 0.7 * rmse["Ridge"]
     assert max(rmse.values()) == rmse["Ridge"]
     assert min(rmse.values()) > 3  # MPa: nobody predicts concrete better than that
+    assert 90 < number_after("95 % intervals:", printed) <= 99
 
 
 def test_more_specimens_and_more_units_help_and_a_heavy_penalty_does_not(quick):
