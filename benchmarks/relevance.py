@@ -9,6 +9,7 @@ of the committee, and the share of relevance that the useless inputs get.
 
 import argparse
 import time
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,7 @@ def main():
     )  # fmt: skip
     parser.add_argument("--data", type=Path, help="folder of <name>/data.npz, in place of Friedman")
     parser.add_argument("--only", nargs="+", help="these sets of the folder alone")
+    parser.add_argument("--splits", type=int, default=20, help="at most so many splits a set")
     parser.add_argument("--units", type=int, default=50)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="one seed, two members, few units")
@@ -71,7 +73,7 @@ def main():
     print("| set | alpha | one network | committee | CPU s | useless inputs' share |")
     print("|---" * 6 + "|")
     for name, each in problems.items():
-        each = list(each)
+        each = list(islice(each, options.splits))
         for alpha in ("evidence", "ard"):
             rows = [measured(alpha, problem, k, units, n_members) for k, problem in enumerate(each)]
             one, several, seconds, useless = np.mean(rows, axis=0)

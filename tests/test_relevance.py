@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ARDRegression
 
@@ -23,6 +24,10 @@ def friedman(n_samples, n_useless, seed=0, noise=1.0):
 
 
 X, Y = friedman(200, 3)
+SECOND = 5 * X[:, 1] + 2 * np.sin(6 * X[:, 5]) + 0.3 * np.random.default_rng(1).normal(size=200)
+OF_TWO = np.column_stack([Y, SECOND])
+WITH_HOLES = np.where(np.random.default_rng(1).random(OF_TWO.shape) < 0.2, np.nan, OF_TWO)
+WITH_HOLES[0] = np.nan
 MODEL = MLPSigmoidRegressor(8, alpha="ard", random_state=0).fit(X, Y)
 OBJECTIVE = MLPObjective((X - X.mean(0)) / X.std(0), (Y - Y.mean()) / Y.std(), hidden_layer_sizes=8)
 THETA0 = OBJECTIVE.layout.initial_theta(0, spread=1.0)
@@ -114,11 +119,33 @@ def test_sparse_rows_and_single_precision_find_the_same_relevances(convert):
     np.testing.assert_allclose(model.relevances_, MODEL.relevances_, atol=0.02)
 
 
-def test_fit_posterior_takes_the_penalties_that_were_found():
-    std = MODEL.predict(X, return_std=True)[1]
-    model = MLPSigmoidRegressor(8, alpha="ard", random_state=0).fit(X, Y).fit_posterior(X, Y)
-    np.testing.assert_allclose(model._factor, MODEL._factor, rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(model.predict(X, return_std=True)[1], std, rtol=0.05)
+@pytest.mark.parametrize("targets", [Y, OF_TWO, WITH_HOLES])
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_fit_posterior_takes_the_penalties_that_were_found(targets, n_members):
+    model = MLPSigmoidRegressor(
+        6, alpha="ard", n_members=n_members, missing_targets="ignore", random_state=0
+    ).fit(X, targets)
+    std, log_evidence = model.predict(X, return_std=True)[1], model.log_evidence_
+    found = model.fit_posterior(X, targets)
+    np.testing.assert_allclose(found.predict(X, return_std=True)[1], std, rtol=1e-9)
+    np.testing.assert_allclose(found.log_evidence_, log_evidence, rtol=1e-9)
+
+
+def test_a_missing_target_is_one_of_weight_0():
+    """For a committee too; row 0 has no target at all."""
+    is_missing, model = np.isnan(WITH_HOLES), MLPSigmoidRegressor(6, alpha="ard", n_members=3)
+    model.set_params(random_state=0)
+    weighted = clone(model).fit(X[1:], OF_TWO[1:], 1.0 - is_missing[1:])
+    model.set_params(missing_targets="ignore").fit(X, WITH_HOLES)
+    np.testing.assert_allclose(model.relevances_, weighted.relevances_, rtol=1e-6)
+    np.testing.assert_allclose(model.noise_variance_, weighted.noise_variance_, rtol=1e-6)
+    np.testing.assert_allclose(model.predict(X), weighted.predict(X), rtol=1e-6)
+
+
+def test_an_input_that_one_of_two_outputs_needs_is_relevant():
+    model = MLPSigmoidRegressor(8, alpha="ard", random_state=0).fit(X, OF_TWO)
+    assert model.relevances_[5] > 0.1  # useless to the first output
+    assert model.relevances_[6:].max() < 0.01
 
 
 def test_a_run_to_the_peak_returns_its_iterate_of_greatest_log_evidence():
