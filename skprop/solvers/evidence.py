@@ -82,8 +82,8 @@ def minimize_evidence(
         The indices in θ of the weights of each α_i; parameters of no group have a flat prior.
     alpha0, noise0 : array-like of shape (n_groups,) and (d_K,), optional
         α_i and σ_k² to start with, as another run has found them at ``theta0``. From a cold start
-        many groups get stuck where some are lost before the network has learnt their use:
-        `minimize_relevance` makes the runs that avoid it.
+        a run with many groups may get stuck where some are lost before the network has learnt
+        their use; `minimize_relevance` starts from what earlier runs have found.
     to_peak : bool, default=False
         Whether the run ends where the log evidence has not risen for 10 iterations, and returns
         the iterate at which it was greatest.
