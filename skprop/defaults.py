@@ -30,6 +30,7 @@ AUTO = tuple(_ONE)  # the parameters that may be "auto"
 # Multiplications of an iteration under the evidence; five members of 40 iterations then take some
 # 20 s on one core.
 _MOST_WORK = 2e9
+_MOST_NUMBERS = 3e7  # of one of the four matrices of a member: a gigabyte together
 
 
 def settled(
@@ -71,7 +72,8 @@ def _choice(given: dict, shape: tuple[int, int] | None, n_outputs: int) -> dict[
     n, d = shape
     hidden = hidden_sizes(given.get("hidden_layer_sizes", _FEW_ROWS["hidden_layer_sizes"]))
     N, P = n * n_outputs, Layout((d, *hidden, n_outputs)).n_params
-    few = N * P * min(N, P) <= _MOST_WORK
+    numbers = P * min(N, P)
+    few = N * numbers <= _MOST_WORK and numbers <= _MOST_NUMBERS
     choice = _FEW_ROWS if few else _MANY_ROWS
     # Early stopping is not for the evidence; without it many rows are for L-BFGS.
     agrees = given.get("early_stopping", choice["early_stopping"]) == choice["early_stopping"]

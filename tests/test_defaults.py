@@ -43,6 +43,8 @@ def choice(shape, n_outputs=1, watched=False, **parameters):
         ((8_000, 8), 1, MANY),
         ((500, 100), 1, FEW),  # by the smaller side, 500² · 5,151
         ((700, 100), 1, MANY),
+        ((20, 20_000), 1, FEW),
+        ((20, 100_000), 1, MANY),  # matrices of 20 · 5,000,101 numbers
         ((1_800, 8), 3, FEW),
         ((1_900, 8), 3, MANY),
         ((1_000_000, 10), 1, MANY),
