@@ -116,6 +116,7 @@ def attributes(fits: Sequence[Fit], setup: Setup | None = None) -> dict[str, Any
         "t_": joined(sum, [fit.n_visited for fit in fits]),
         "message_": joined(lambda texts: " ".join(sorted(set(texts))), [f.message for f in fits]),
         "loss_curve_": joined(_mean_curve, [fit.loss_curve for fit in fits]),
+        "member_loss_curves_": [fit.loss_curve for fit in fits] if len(fits) > 1 else MISSING,
         "best_loss_": joined(_mean, [_best_loss(fit) for fit in fits]),
         "validation_loss_curve_": joined(_mean_curve, [fit.validation_loss_curve for fit in fits]),
         "validation_scores_": joined(_mean_curve, [fit.validation_scores for fit in fits]),

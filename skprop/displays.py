@@ -25,6 +25,8 @@ class LossCurveDisplay:
         each of the last iterations.
     name : str, optional
         The name of the fit in the legend.
+    member_loss_curves : sequence of sequences of float, optional
+        The training losses of the members whose mean ``loss_curve`` is.
 
     Attributes
     ----------
@@ -33,6 +35,8 @@ class LossCurveDisplay:
         stopping keeps; without a validation curve, of the least training loss.
     lines_ : list of matplotlib Line2D
         The training and, where there is one, the validation curve; set by `plot`.
+    member_lines_ : list of matplotlib Line2D
+        The training curves of the members, thin and in the colour of their mean; set by `plot`.
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
 
@@ -65,7 +69,9 @@ class LossCurveDisplay:
         loss_curve: Sequence[float],
         validation_loss_curve: Sequence[float] | None = None,
         name: str | None = None,
+        member_loss_curves: Sequence[Sequence[float]] = (),
     ):
+        self.member_loss_curves = member_loss_curves
         self.loss_curve = loss_curve
         self.validation_loss_curve = validation_loss_curve
         self.name = name
@@ -114,6 +120,7 @@ class LossCurveDisplay:
             loss_curve=fitted.loss_curve_,
             validation_loss_curve=getattr(fitted, "validation_loss_curve_", None),
             name=type(fitted).__name__ if name is None else name,
+            member_loss_curves=getattr(fitted, "member_loss_curves_", ()),
         )
         return display.plot(ax=ax, line_kw=line_kw)
 
@@ -170,6 +177,11 @@ class LossCurveDisplay:
             )
             style["color"] = line.get_color()
             self.lines_.append(line)
+        thin = {"linewidth": 0.6, "alpha": 0.6, "color": style["color"], "label": "_member"}
+        self.member_lines_ = [
+            ax.plot(np.arange(1, len(curve) + 1), curve, **thin)[0]
+            for curve in self.member_loss_curves
+        ]
         ax.set(xlabel="Iteration", ylabel="Loss")
         if max(self.loss_curve) > 0:  # not where all of them are exactly zero
             ax.set_yscale("log")

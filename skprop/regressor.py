@@ -131,6 +131,9 @@ class MLPSigmoidRegressor(
         L at ``theta_``, over the rows of the last call.
     loss_curve_ : list of float
         L after each iteration ("lbfgs", "lm"), its running mean over each epoch ("sgd", "adam").
+    member_loss_curves_ : list of list of float
+        With several members: the curve of each, whose mean is ``loss_curve_``; one that has ended
+        counts there with its last value.
     best_loss_ : float or None
         The least entry of ``loss_curve_``, or ``loss_`` if that is empty; None with early stopping.
     validation_loss_curve_, validation_scores_ : list of float or None

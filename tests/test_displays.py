@@ -174,3 +174,18 @@ def test_predicted_against_actual_is_a_display_of_scikit_learn(diabetes):
     model = MLPSigmoidRegressor(5, random_state=0, alpha=1e-4).fit(X, y)
     display = PredictionErrorDisplay.from_estimator(model, X, y, kind="actual_vs_predicted")
     np.testing.assert_array_equal(display.y_pred, model.predict(X))
+
+
+def test_the_members_of_a_committee_are_thin_lines_in_the_colour_of_their_mean(diabetes):
+    model = MLPSigmoidRegressor(3, solver="lm", n_members=3, random_state=0).fit(*diabetes)
+    display = LossCurveDisplay.from_estimator(model)
+    assert len(display.member_lines_) == 3
+    for line, curve in zip(display.member_lines_, model.member_loss_curves_, strict=True):
+        np.testing.assert_array_equal(line.get_ydata(), curve)
+        assert line.get_color() == display.lines_[0].get_color()
+        assert line.get_linewidth() < display.lines_[0].get_linewidth()
+    assert len(display.ax_.get_legend().get_texts()) == 1
+    n_longest = max(map(len, model.member_loss_curves_))
+    last = [curve[-1] for curve in model.member_loss_curves_]
+    assert len(model.loss_curve_) == n_longest
+    assert model.loss_curve_[-1] == pytest.approx(np.mean(last))
