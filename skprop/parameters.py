@@ -128,7 +128,7 @@ def is_incremental(parameters) -> bool:
         raise AttributeError(
             f"partial_fit is offered for solver='sgd' and 'adam', not for {parameters.solver!r}."
         )
-    if parameters.early_stopping is True:
+    if parameters.early_stopping and parameters.early_stopping != "auto":
         raise AttributeError("partial_fit is not offered with early_stopping=True.")
     if parameters.n_members not in (1, "auto"):
         raise AttributeError("partial_fit is not offered with n_members > 1.")
