@@ -13,7 +13,9 @@ import numpy as np
 from joblib import Parallel, delayed
 from scipy.stats import norm
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPRegressor
 from sklearn.pipeline import make_pipeline
@@ -37,6 +39,20 @@ def grid_search(random_state):
     return GridSearchCV(scaled, alpha, cv=5, scoring="neg_mean_squared_error")
 
 
+def scaled_network(random_state):
+    """scikit-learn's network in scalers of X and y, with its defaults."""
+    network = make_pipeline(StandardScaler(), MLPRegressor(random_state=random_state))
+    return TransformedTargetRegressor(network, transformer=StandardScaler())
+
+
+def boosting(random_state):
+    return HistGradientBoostingRegressor(random_state=random_state)
+
+
+def ridge(random_state):
+    return make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 3, 13)))
+
+
 def network(**parameters):
     return lambda random_state: MLPSigmoidRegressor(random_state=random_state, **parameters)
 
@@ -48,6 +64,9 @@ CONTENDERS = {
     "evidence, 5 members": network(alpha="evidence", n_members=5),
     "early stopping, 10 members": network(early_stopping=True, n_members=10),
     "MLPRegressor, grid search": grid_search,
+    "MLPRegressor": scaled_network,
+    "boosting": boosting,
+    "ridge": ridge,
 }
 
 
