@@ -207,7 +207,7 @@ def evidence(options):
 
 def in_square_form(fit):
     def in_square():
-        with patch("skprop.objective.is_thin", lambda N, P: False):
+        with patch("skprop.flat_objective.is_thin", lambda N, P: False):
             fit()
 
     return in_square

@@ -42,7 +42,7 @@ def grouped(objective, n_rows: int) -> Grouping:
     The widest buffer of a group stays in the cache. Sparse rows, and so many that they are cut into
     blocks, are computed for one network at a time.
     """
-    error, *_ = objective.terms(n_rows)
+    error = objective.terms(n_rows)[0].values
     threads = n_rows * error.work >= _THREAD_WORK
     if error.X.sparse or not error.is_one_block(n_rows):
         return Grouping(1, threads)
@@ -122,7 +122,8 @@ def evaluated_together(objectives: Sequence, n_rows: int) -> Callable:
     most ``n_rows``. It returns a list of losses, and gradients as rows of an array, which the next
     call overwrites: the same to the last bit as from one objective after the other.
     """
-    errors, _, penalties = zip(*(objective.terms(n_rows) for objective in objectives), strict=True)
+    data, _, penalties = zip(*(objective.terms(n_rows) for objective in objectives), strict=True)
+    errors = [each.values for each in data]
     lockstep, penalty = Lockstep(errors, n_rows), None
     if any(each is not None for each in penalties):
         zeros = np.zeros(objectives[0].n_params)

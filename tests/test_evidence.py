@@ -602,7 +602,7 @@ def test_few_rows_need_no_square_matrix(monkeypatch):
 
 def square_form(monkeypatch):
     """All that follows is computed from matrices of P × P numbers."""
-    monkeypatch.setattr("skprop.objective.is_thin", lambda N, P: False)
+    monkeypatch.setattr("skprop.flat_objective.is_thin", lambda N, P: False)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

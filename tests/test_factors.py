@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import LinAlgError
 
-from skprop import objective as module
+from skprop import flat_objective as module
 from skprop.factors import Cholesky, Root, Woodbury, factorised, is_thin, least_damping, restored
 from skprop.laplace import evidence
 

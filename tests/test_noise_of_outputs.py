@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.linear_model import BayesianRidge
 
 from skprop import MLPObjective, MLPSigmoidRegressor
-from skprop import objective as module
+from skprop import flat_objective as module
 from skprop.factors import Root, factorised
 from skprop.laplace import FLAT, common_noise, evidence
 from skprop.solvers import CONVERGED, minimize_evidence

@@ -150,4 +150,4 @@ def test_sparse_matrices_are_told_apart_in_one_module_beside_the_targets():
 def test_overflow_is_silenced_and_blas_held_in_three_places():
     held = re.compile(r"\bwith .*single_threaded_blas\(")
     places = {name_of(p) for p in MODULES if held.search(p.read_text("utf-8"))}
-    assert places == {"threads.py", "objective.py", "network.py"}
+    assert places == {"threads.py", "flat_objective.py", "network.py"}

@@ -75,7 +75,7 @@ def minimize_evidence(
     objective : MLPObjective with ``alpha=0``
         Or anything with its ``loss_of_mean(by_output=True)``, ``total_weight``, ``output_weights``,
         ``layout`` and, for one output, ``loss(theta)`` and ``normal_equations(theta)``, for several
-        ``residuals(theta)`` and ``output_models(theta)``.
+        ``output_losses(theta)`` and ``output_models(theta)``.
     theta0 : array-like of shape (P,)
         Where to start; it is not changed.
     groups : sequence of integer arrays, optional
@@ -245,8 +245,8 @@ class _Data:
         self.nfev += 1
         if len(noise) == 1:
             return 2 * self.W * self._objective.loss(theta)
-        r = self._objective.residuals(theta).reshape(-1, len(noise))
-        return float(common_noise(noise)[1] @ np.einsum("sk,sk->k", r, r)) * self.W
+        losses = self._objective.output_losses(theta)
+        return 2 * float(common_noise(noise)[1] @ losses) * self.W
 
     def expand(self, theta: NDArray, noise: NDArray) -> _Expansion:
         self.nfev, self.njev = self.nfev or 1, self.njev + 1  # the first is an evaluation of r² too
