@@ -61,6 +61,7 @@ class Output(NamedTuple):
     # curvature(f_K − y, f_K) is the second derivative of ½ (f_K − y)² by u
     curvature: Callable[[NDArray, NDArray], NDArray | float]
     slope: Callable[[NDArray], NDArray]  # slope(f_K) is ∂f_K/∂z_K, a new array
+    bend: Callable[[NDArray], NDArray]  # bend(f_K) is ∂²f_K/∂z_K², a new array
 
 
 def _squared_error_curvature(residual: NDArray, f: NDArray) -> NDArray:
@@ -74,6 +75,11 @@ def _sigmoid_slope_of(f: NDArray) -> NDArray:
     return f * (1.0 - f)  # σ′ = f (1 − f)
 
 
+def _sigmoid_bend_of(f: NDArray) -> NDArray:
+    """σ″(z) where f = σ(z), a new array."""
+    return _sigmoid_slope_of(f) * (1.0 - 2 * f)  # σ″ = σ′ (1 − 2 f)
+
+
 def _unchanged(*_) -> None:
     """Leave u as it is: the identity, and multiplication by its slope."""
 
@@ -84,7 +90,8 @@ def _one(*_) -> float:
 
 
 # Functions with names, so that an objective can be pickled.
-IDENTITY = Output(_unchanged, _unchanged, _one, np.ones_like)
+IDENTITY = Output(_unchanged, _unchanged, _one, np.ones_like, np.zeros_like)
 SIGMOID_OF_DOUBLE = Output(
-    sigmoid_of_double, times_sigmoid_derivative, _squared_error_curvature, _sigmoid_slope_of
-)
+    sigmoid_of_double, times_sigmoid_derivative, _squared_error_curvature, _sigmoid_slope_of,
+    _sigmoid_bend_of,
+)  # fmt: skip

@@ -76,11 +76,16 @@ def gradient(theta, *problem, h=1e-30):
 
 def hessp(theta, v, *problem, h=1e-2):
     """H v, by differences of `gradient` along v."""
-    step = h * v / np.abs(v).max()
-    return sum(
-        weight * (gradient(theta + j * step, *problem) - gradient(theta - j * step, *problem))
-        for j, weight in ((1, 4 / 5), (2, -1 / 5), (3, 4 / 105), (4, -1 / 280))
-    ) * (np.abs(v).max() / h)
+    scale = h / np.abs(v).max()
+    return _difference(lambda theta: gradient(theta, *problem), theta, scale * v) / scale
+
+
+_EIGHTH_ORDER = ((1, 4 / 5), (2, -1 / 5), (3, 4 / 105), (4, -1 / 280))
+
+
+def _difference(f, x, step):
+    """f(x + step) − f(x) to first order in ``step``, by central differences of eighth order."""
+    return sum(c * (f(x + j * step) - f(x - j * step)) for j, c in _EIGHTH_ORDER)
 
 
 def output_jacobian(theta, x, sizes, output_activation, h=1e-30):
@@ -93,3 +98,21 @@ def input_gradient(theta, x, sizes, output_activation, h=1e-30):
     """∂f_K/∂x for one sample, of shape (d_K, d_0), by the complex step."""
     steps = x + 1j * h * np.eye(len(x))
     return np.array([output(theta, s, sizes, output_activation).imag / h for s in steps]).T
+
+
+def input_hessian(theta, x, *network, h=3e-2):
+    """∂²f_K/∂x∂x for one sample, of shape (d_K, d_0, d_0), by differences of `input_gradient`."""
+    columns = [
+        _difference(lambda x: input_gradient(theta, x, *network), x, step) / h
+        for step in h * np.eye(len(x))
+    ]
+    return np.stack(columns, axis=-1)
+
+
+def slope_jacobian(theta, x, *network, h=3e-2):
+    """∂²f_K/∂x∂θ for one sample, of shape (d_K, P, d_0), by differences of `output_jacobian`."""
+    columns = [
+        _difference(lambda x: output_jacobian(theta, x, *network), x, step) / h
+        for step in h * np.eye(len(x))
+    ]
+    return np.stack(columns, axis=-1)
