@@ -1,7 +1,7 @@
 """Several networks that predict together; one network is a committee of one."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +10,9 @@ from scipy.stats import t
 
 from .laplace import above_zero, common_noise
 from .network import Network
-from .posterior import model_variance
+from .posterior import model_variance, slope_variance, variance_gradient
 from .rows import Rows
+from .threads import ignoring_overflow
 
 __all__ = ["Committee", "quantile"]
 
@@ -50,21 +51,65 @@ class Committee(NamedTuple):
         Its square is the mean of the members' variances and the variance of their outputs.
         """
         outputs = [network.outputs(rows) for network in self.networks]
-        shifts = self.shifts or [None] * len(self.networks)
         with np.errstate(over="ignore", invalid="ignore"):
             variances = [above_zero(noise) if of == "target" else 0.0 for noise in self.noises]
             if self.factors:
-                each = zip(variances, *self[:3], shifts, strict=True)
-                variances = [
-                    variance + model_variance(network, rows, factor, common_noise(noise)[0], shift)
-                    for variance, network, factor, noise, shift in each
-                ]
+                of_model = self._of_posteriors(model_variance, rows)
+                variances = [a + b for a, b in zip(variances, of_model, strict=True)]
             spread = np.var(outputs, axis=0, dtype=np.float64)
             return _mean_of(outputs), np.sqrt(np.mean(variances, axis=0) + spread)
 
     def input_gradient(self, rows: Rows) -> NDArray:
         """The derivatives of the mean output by the raw features, of shape (rows, d_K, d_0)."""
         return _mean_of([network.input_gradient(rows) for network in self.networks])
+
+    @ignoring_overflow()
+    def gradient_and_deviation(self, rows: Rows) -> tuple[NDArray, NDArray]:
+        """`input_gradient` and the standard deviation around it, of shape (rows, d_K, d_0).
+
+        Its square is the mean of the members' variances and the variance of their gradients.
+        """
+        slopes = [network.slopes(rows) for network in self.networks]
+        variance = np.var(slopes, axis=0, dtype=np.float64)
+        if self.factors:
+            variance += np.mean(self._of_posteriors(slope_variance, rows), axis=0)
+        gradient = _mean_of([rows.in_raw_units(g) for g in slopes])
+        return gradient, rows.in_raw_units(np.sqrt(variance))
+
+    def input_hessian(self, rows: Rows) -> NDArray:
+        """The second derivatives of the mean output by the raw features, (rows, d_K, d_0, d_0)."""
+        first, *others = self.networks
+        total = first.input_hessian(rows)
+        for network in others:
+            total += network.input_hessian(rows)
+        if others:
+            total /= len(self.networks)
+        return total
+
+    @ignoring_overflow()
+    def deviation_gradient(self, rows: Rows, of: str = "target") -> NDArray:
+        """The derivatives of the deviation of `mean_and_deviation` by the raw features, of shape
+        (rows, d_K, d_0); 0 where it is 0."""
+        mean, deviation = self.mean_and_deviation(rows, of)
+        gradient = np.zeros((*mean.shape, rows.shape[1]))  # half that of the variance
+        if self.factors:
+            gradient += 0.5 * np.mean(self._of_posteriors(variance_gradient, rows), axis=0)
+        if len(self.networks) > 1:
+            for network in self.networks:
+                apart = (network.outputs(rows) - mean) / len(self.networks)
+                gradient += apart[..., None] * network.slopes(rows)
+        deviation = deviation[..., None]
+        np.divide(gradient, deviation, out=gradient, where=deviation > 0)
+        return rows.in_raw_units(gradient)
+
+    def _of_posteriors(self, quantity: Callable, rows: Rows) -> list[NDArray]:
+        """A function of `skprop.posterior` of each member, at the rows."""
+        shifts = self.shifts or [None] * len(self.networks)
+        each = zip(self.networks, self.factors, self.noises, shifts, strict=True)
+        return [
+            quantity(network, rows, factor, common_noise(noise)[0], shift)
+            for network, factor, noise, shift in each
+        ]
 
 
 def quantile(coverage: float, n_members: int) -> float:

@@ -87,7 +87,7 @@ class Cholesky(NamedTuple):
         return cls(cholesky(plus_diagonal(M.copy(), p)))
 
     def solve(self, b: NDArray) -> NDArray:
-        """H⁻¹ b."""
+        """H⁻¹ b, of a vector or of each column of a matrix."""
         return dpotrs(self.L, b, lower=1)[0]
 
     def log_det(self) -> float:
@@ -132,12 +132,12 @@ class Woodbury(NamedTuple):
         return cls(d, B, cholesky(S))
 
     def solve(self, b: NDArray) -> NDArray:
-        """H⁻¹ b."""
-        c = self.d * b
+        """H⁻¹ b, of a vector or of each column of a matrix."""
+        c = (self.d * b.T).T
         x, _ = self._ridge(c)
         for _ in range(2):  # as x is a small difference where p is small
             x += self._ridge(c - x - self.B @ (self.B.T @ x))[0]
-        return self.d * x
+        return (self.d * x.T).T
 
     def _ridge(self, c: NDArray) -> tuple[NDArray, NDArray]:
         """x = (I + B Bᵀ)⁻¹ c, and the y = Bᵀ x of least ‖c − B y‖² + ‖y‖²."""

@@ -129,10 +129,10 @@ class Network(NamedTuple):
 
     @guarded
     def for_each_slope_jacobian(
-        self, X: Rows, work: int, use: Callable[[slice, NDArray], None]
+        self, X: Rows, work: int, use: Callable[[slice, NDArray, NDArray], None]
     ) -> None:
-        """Call ``use(rows, J)`` for blocks of rows, J = ∂²f_K/∂x∂θ there, by the features in
-        standard units, of shape (d_K, P, d_0, rows).
+        """Call ``use(rows, J, S)`` for blocks of rows, J as in `for_each_jacobian` and
+        S = ∂J/∂x by the features in standard units, of shape (d_K, P, d_0, rows).
 
         ``work`` is as in `for_each_jacobian`.
         """
@@ -143,9 +143,11 @@ class Network(NamedTuple):
 
         def fill_part(blocks: list[Block]) -> None:
             for rows, at, m in blocks:
-                J = np.zeros((d_K, P, d_0, m), X.dtype)
-                slope_jacobian(B, self.theta, X.read_dense(rows, m), form, J)
-                use(at, J)
+                x = X.read_dense(rows, m)
+                J, S = np.zeros((d_K, P, m), X.dtype), np.zeros((d_K, P, d_0, m), X.dtype)
+                output_jacobian(B, self.theta, x, form, J)
+                slope_jacobian(B, self.theta, x, form, S)
+                use(at, J, S)
 
         size = min(slope_rows(P * d_0 * d_K, np.float64), n)
         RowBlocks(slice(0, n), n, size, work).fill(fill_part)

@@ -6,6 +6,10 @@ Near θ the network is linear in its parameters, so a Gaussian posterior of cova
 
     σ_k² + σ² gᵀ H⁻¹ g + (gᵀ (θ* − θ))²,    g = ∂f_k(x; θ)/∂θ
 
+The slope ∂f_k/∂x_j is linear in θ there as well, so its variance is that of the model with
+∂g/∂x_j in the place of g; and ∂/∂x_j of the variance above is 2 ∂g/∂x_jᵀ h, with the h of
+h = σ² H⁻¹ g + (gᵀ (θ* − θ)) (θ* − θ).
+
 θ* is the mode of the posterior. After ``alpha="evidence"`` it is θ. After a fit with a penalty of
 the user's, the prior and θ* are those that the data make most probable (`skprop.linearised`).
 
@@ -36,7 +40,7 @@ from .workspace import check_memory
 
 __all__ = [
     "Deferred", "affordable", "held_out_noise", "laplace", "linear_laplace", "model_variance",
-    "require_memory",
+    "require_memory", "slope_variance", "variance_gradient",
 ]  # fmt: skip
 
 # Of the noises of several outputs, from those without parameters to what the posterior makes them.
@@ -218,3 +222,43 @@ def model_variance(
 
     network.for_each_jacobian(X, n * d_K * factor.size, fill)
     return noise * variance + bias**2
+
+
+def slope_variance(
+    network: Network, X: Rows, factor: NDArray, noise: float = 1.0, shift: NDArray | None = None,
+) -> NDArray:  # fmt: skip
+    """The variance of ∂f_k/∂x_j, by features in standard units, of shape (rows, d_K, d_0).
+
+    The arguments are those of `model_variance`.
+    """
+    n, d_0, d_K = X.shape[0], network.layout.sizes[0], network.layout.sizes[-1]
+    H, variance = restored(factor), np.empty((n, d_K, d_0))
+
+    def fill(rows: slice, _: NDArray, S: NDArray) -> None:
+        for k, g in enumerate(S.reshape(*S.shape[:2], -1)):  # ∂g/∂x_j of input j and row s
+            of_slopes = noise * H.inverse_form(g)
+            if shift is not None:
+                of_slopes += (shift @ g) ** 2
+            variance[rows, k] = of_slopes.reshape(d_0, -1).T
+
+    network.for_each_slope_jacobian(X, n * d_0 * d_K * factor.size, fill)
+    return variance
+
+
+def variance_gradient(
+    network: Network, X: Rows, factor: NDArray, noise: float = 1.0, shift: NDArray | None = None,
+) -> NDArray:  # fmt: skip
+    """The derivatives of `model_variance` by the features in standard units, of shape
+    (rows, d_K, d_0)."""
+    n, d_0, d_K = X.shape[0], network.layout.sizes[0], network.layout.sizes[-1]
+    H, gradient = restored(factor), np.empty((n, d_K, d_0))
+
+    def fill(rows: slice, J: NDArray, S: NDArray) -> None:
+        for k, g in enumerate(J):
+            h = noise * H.solve(g)  # σ² H⁻¹ g + (gᵀ (θ* − θ)) (θ* − θ)
+            if shift is not None:
+                h += np.outer(shift, shift @ g)
+            gradient[rows, k] = 2 * np.einsum("pjs,ps->sj", S[k], h)
+
+    network.for_each_slope_jacobian(X, 2 * n * d_K * factor.size, fill)
+    return gradient

@@ -16,6 +16,7 @@ from .folds import Setup, objective_of
 from .layout import Layout
 from .network import Network
 from .posterior import laplace, linear_laplace, require_memory
+from .rows import Rows
 from .scaling import StandardUnits
 
 __all__ = ["FittedNetworks"]
@@ -93,12 +94,18 @@ class FittedNetworks(FittedAttributes):
             raise ValueError(f"return_std={return_std!r}; it is True, False or 'model'.")
         return self._mean_and_deviation(X, return_std == "model")
 
-    def _mean_and_deviation(self, X, of_model: bool) -> tuple[NDArray, NDArray]:
-        """The prediction and its standard deviation, with the warning of a posterior in doubt."""
+    def _with_posterior(self, X, stacklevel: int = 3) -> tuple[Committee, StandardUnits, Rows]:
+        """The committee with its posteriors, its units and the rows of X in them; warns if the
+        posteriors are in doubt."""
         committee, units = self._fitted(with_posterior=True)
         rows = units.rows(checked_features(self, X))
         if "_doubt" in vars(self):
-            warnings.warn(self._doubt, UserWarning, stacklevel=3)
+            warnings.warn(self._doubt, UserWarning, stacklevel=stacklevel)
+        return committee, units, rows
+
+    def _mean_and_deviation(self, X, of_model: bool) -> tuple[NDArray, NDArray]:
+        """The prediction and its standard deviation, with the warning of a posterior in doubt."""
+        committee, units, rows = self._with_posterior(X, stacklevel=4)
         mean, deviation = committee.mean_and_deviation(rows, "model" if of_model else "target")
         return units.raw(mean), units.raw_deviation(deviation)
 
@@ -217,23 +224,46 @@ class FittedNetworks(FittedAttributes):
             self._set(posterior_attributes(posteriors, setup))
         return self
 
-    def predict_gradient(self, X) -> NDArray:
+    @overload
+    def predict_gradient(self, X, return_std: Literal[False] = False) -> NDArray: ...
+
+    @overload
+    def predict_gradient(self, X, return_std: Literal[True]) -> tuple[NDArray, NDArray]: ...
+
+    def predict_gradient(self, X, return_std: bool = False) -> NDArray | tuple[NDArray, NDArray]:
         """The exact derivatives of the prediction by the features, at the rows of X.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        return_std : bool, default=False
+            Whether to return a standard deviation for each derivative too, from the posterior that
+            `predict` takes its own from. Noise is no part of it, as with
+            ``predict(X, return_std="model")``.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features) or (n_samples, n_outputs, n_features)
+        gradient : ndarray of shape (n_samples, n_features) or (n_samples, n_outputs, n_features)
             ∂y/∂x in units of y per unit of x: what `predict` changes by when a feature does.
             As y was given to `fit`, in the precision of the fit.
+        std : ndarray of the same shape
+            With ``return_std``, in the same units.
 
         Raises
         ------
         NotFittedError, ValueError
             As `predict` does.
+
+        Warns
+        -----
+        UserWarning
+            With ``return_std``, as `predict` does.
+
+        Notes
+        -----
+        The network is taken as linear in θ around its fit, so ∂f/∂x_j is linear in θ as well, with
+        the variance σ² hᵀ H⁻¹ h, h = ∂²f/∂x_j∂θ, in the notation of the page on error bars. Of a
+        committee it is the mean of the members' variances and the variance of their gradients.
 
         Examples
         --------
@@ -244,10 +274,95 @@ class FittedNetworks(FittedAttributes):
         >>> slope = model.predict_gradient([[np.pi], [2 * np.pi]])
         >>> slope.shape, bool(np.allclose(slope[:, 0], [-1, 1], atol=0.05))
         ((2, 1), True)
+
+        Where there are no data, the slope is as uncertain as the value:
+
+        >>> _, std = model.predict_gradient([[5.0], [15.0]], return_std=True)
+        >>> bool(std[1, 0] > 10 * std[0, 0])
+        True
+        """
+        if not return_std:
+            committee, units = self._fitted()
+            rows = units.rows(checked_features(self, X))
+            return units.raw_gradient(committee.input_gradient(rows))
+        committee, units, rows = self._with_posterior(X)
+        gradient, deviation = committee.gradient_and_deviation(rows)
+        return units.raw_gradient(gradient), units.raw_gradient(deviation)
+
+    def predict_std_gradient(self, X, of: Literal["target", "model"] = "target") -> NDArray:
+        """The exact derivatives by the features of the standard deviation that `predict` returns.
+
+        With `predict_gradient` they make the gradient of any function of prediction and error bar,
+        such as the expected improvement of Bayesian optimisation.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        of : {"target", "model"}, default="target"
+            Whether of ``predict(X, return_std=True)`` or of ``predict(X, return_std="model")``.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features) or (n_samples, n_outputs, n_features)
+            ∂std/∂x in units of y per unit of x; 0 where std is 0.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As `predict` does with ``return_std=True``; a ValueError too if ``of`` is another word.
+
+        Warns
+        -----
+        UserWarning
+            As `predict` does with ``return_std=True``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skprop import MLPSigmoidRegressor
+        >>> x = np.linspace(0, 10, 200)[:, None]
+        >>> model = MLPSigmoidRegressor(20, random_state=0).fit(x, np.sin(x[:, 0]))
+        >>> model.predict_std_gradient([[-1.0], [11.0]])[:, 0] > 0  # the bars open on both sides
+        array([False,  True])
+        """
+        if of not in ("target", "model"):
+            raise ValueError(f"of={of!r}; it is 'target' or 'model'.")
+        committee, units, rows = self._with_posterior(X)
+        return units.raw_gradient(committee.deviation_gradient(rows, of))
+
+    def predict_hessian(self, X) -> NDArray:
+        """The exact second derivatives of the prediction by the features, at the rows of X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features, n_features) or \
+                (n_samples, n_outputs, n_features, n_features)
+            ∂²y/∂x_i∂x_j in units of y per unit of x_i and unit of x_j, symmetric.
+
+        Raises
+        ------
+        NotFittedError, ValueError
+            As `predict` does; a ValueError too, with the size, if the result does not fit the
+            memory of this machine.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skprop import MLPSigmoidRegressor
+        >>> X = np.random.default_rng(0).uniform(-1, 1, (200, 2))
+        >>> y = X[:, 0] ** 2 + X[:, 0] * X[:, 1] - X[:, 1] ** 2
+        >>> model = MLPSigmoidRegressor(10, random_state=0).fit(X, y)
+        >>> model.predict_hessian([[0.0, 0.0]]).round(1)
+        array([[[ 2.,  1.],
+                [ 1., -2.]]])
         """
         committee, units = self._fitted()
         rows = units.rows(checked_features(self, X))
-        return units.raw_gradient(committee.input_gradient(rows))
+        return units.raw_gradient(committee.input_hessian(rows))
 
     def _fitted(self, with_posterior: bool = False) -> tuple[Committee, StandardUnits]:
         """The committee of the fitted networks, and the units in which it works."""

@@ -81,9 +81,10 @@ class StandardUnits(NamedTuple):
 
     @ignoring_overflow()
     def raw_gradient(self, gradient: NDArray) -> NDArray:
-        """Turn derivatives by raw features, of shape (n, n_outputs, n_features), into raw units; a
-        ValueError if one overflows."""
-        return self._finite(gradient * self.scale[:, None])
+        """Turn derivatives by raw features, of shape (n, n_outputs, n_features, …), into raw units;
+        a ValueError if one overflows."""
+        scale = self.scale.reshape(-1, *[1] * (gradient.ndim - 2))
+        return self._finite(gradient * scale)
 
     def raw_variance(self, variance: NDArray) -> NDArray:
         """Turn variances of the outputs, of shape (n_outputs,), into raw units."""
