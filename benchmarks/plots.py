@@ -1,4 +1,4 @@
-"""The two pictures that docs/performance.md links, from a stored run:
+"""The two pictures that docs/performance.md links, from a stored run.
 
 python -m benchmarks --save run.json
 python -m benchmarks.plots run.json docs/images

@@ -121,7 +121,7 @@ def attributes(fits: Sequence[Fit], setup: Setup | None = None) -> dict[str, Any
         "validation_loss_curve_": joined(_mean_curve, [fit.validation_loss_curve for fit in fits]),
         "validation_scores_": joined(_mean_curve, [fit.validation_scores for fit in fits]),
         "best_validation_score_": joined(_mean, [_best_score(fit) for fit in fits]),
-        "_solver_state": joined(lambda states: None, [fit.state for fit in fits]),
+        "_solver_state": joined(lambda _: None, [fit.state for fit in fits]),
         "alpha_": joined(np.array, [fit.alpha for fit in fits]),
         "relevances_": joined(
             lambda each: np.mean(each, axis=0), [_relevances(fit, setup) for fit in fits]

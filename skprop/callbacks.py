@@ -66,7 +66,7 @@ def fit_task(
     iteration, one hook at a time whatever the thread. It gives None without callbacks.
     """
     if not getattr(estimator, "_skl_callbacks", None):
-        yield lambda j: None
+        yield lambda _: None
         return
 
     metadata = None if sample_weight is None else {"sample_weight": sample_weight}

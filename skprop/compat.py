@@ -9,10 +9,11 @@ try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
 except ImportError:  # scikit-learn 1.6 to 1.8 has no callbacks: nothing to set, nothing to call
 
-    class CallbackSupportMixin:
-        pass
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """A base class with nothing in it."""
 
     def with_callbacks(method):
+        """The method as it is."""
         return method
 
 
@@ -30,7 +31,7 @@ def blas_thread_functions(library) -> tuple[Callable[[], int | None], Callable[[
     functions, where the controller offers them (`_get_symbol`).
     """
     if library.internal_api == "openblas" and library.threading_layer != "openmp":
-        find = getattr(library, "_get_symbol", lambda name: None)
+        find = getattr(library, "_get_symbol", lambda _: None)
         get, set_ = find("openblas_get_num_threads"), find("openblas_set_num_threads")
         if get is not None and set_ is not None:
             return get, set_

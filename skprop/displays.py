@@ -1,7 +1,7 @@
 """Pictures of a fit, in scikit-learn's Display convention."""
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from sklearn.pipeline import Pipeline
@@ -126,6 +126,7 @@ class LossCurveDisplay:
 
     @property
     def best_iteration(self) -> int:
+        """The number of the iteration with the least validation loss, or else training loss."""
         if self.validation_loss_curve is None:
             return 1 + int(np.argmin(self.loss_curve))
         shift = len(self.loss_curve) - len(self.validation_loss_curve)
@@ -164,7 +165,8 @@ class LossCurveDisplay:
         if self.validation_loss_curve is not None:
             curves["validation"] = (self.validation_loss_curve, "--")
         watched = list(curves)[-1]
-        style, self.lines_ = {}, []
+        style: dict[str, Any] = {}
+        self.lines_ = []
         for kind, (curve, dashes) in curves.items():
             iterations = len(self.loss_curve) - len(curve) + np.arange(1, len(curve) + 1)
             label = kind if name is None else f"{name}, {kind}"

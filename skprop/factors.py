@@ -53,9 +53,11 @@ class Root:
         return replace(self, Jt=np.sqrt(scale) * self.Jt, ridge=scale * self.ridge)
 
     def diagonal(self) -> NDArray:
+        """The diagonal of the matrix."""
         return self._diagonal
 
     def trace(self) -> float:
+        """The trace of the matrix."""
         return float(self._diagonal.sum())
 
     @cached_property
@@ -84,6 +86,7 @@ class Cholesky(NamedTuple):
 
     @classmethod
     def of(cls, M: NDArray, p: NDArray | float) -> Self:
+        """The factor of H = M + diag(p)."""
         return cls(cholesky(plus_diagonal(M.copy(), p)))
 
     def solve(self, b: NDArray) -> NDArray:
@@ -123,6 +126,7 @@ class Woodbury(NamedTuple):
 
     @classmethod
     def of(cls, M: Root, p: NDArray | float) -> Self:
+        """The factors of H = M + diag(p)."""
         with np.errstate(divide="ignore", invalid="ignore"):
             d = 1 / np.sqrt(np.full(len(M), M.ridge + p))
             B = d[:, None] * M.Jt

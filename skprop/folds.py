@@ -53,14 +53,17 @@ class Setup(NamedTuple):
 
     @property
     def layout(self) -> Layout:
+        """Where the weights of the network lie in θ."""
         return Layout(self.sizes)
 
     @property
     def units(self) -> StandardUnits:
+        """Into standard units, and back."""
         return StandardUnits(self.x_scaler, self.y_scaler, self.dtype, self.single_output)
 
     @property
     def expected(self) -> Expected:
+        """What later data must be like."""
         return Expected(self.sizes[-1], self.dtype)
 
 

@@ -20,6 +20,7 @@ class Printer:
         self._start = time.perf_counter()
 
     def __call__(self, iteration: OptimizeResult) -> None:
+        """Print the line of an iteration, unless it is one of those left out."""
         nit = iteration.nit
         if not self._all and nit % 10 ** (len(str(nit)) - 1):
             return

@@ -30,7 +30,7 @@ class Rows:
         The precision in which rows are read; that of X by default.
     """
 
-    def __init__(self, X, *, index=None, scaler=None, dtype: DTypeLike = None):
+    def __init__(self, X, *, index=None, scaler=None, dtype: DTypeLike | None = None):
         self.sparse = issparse(X)
         if self.sparse and not X.has_canonical_format:  # two entries at one place: their sum
             X = X.copy()

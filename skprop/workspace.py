@@ -73,7 +73,8 @@ class Spare:
     """Idle workspaces, kept for reuse; each is used by one thread at a time."""
 
     def __init__(self, make: Callable[[], Any]):
-        self._make, self._idle = make, []
+        self._make = make
+        self._idle: list[Any] = []
 
     def take(self, place: object = None) -> Any:
         """An idle workspace, if possible the one with this ``place``, or a new one."""

@@ -172,7 +172,7 @@ def some_steps_of_cg(objective, theta0):
 
 
 STATES = {
-    "unfitted": lambda: regressor(),
+    "unfitted": regressor,
     "fitted": lambda: regressor().fit(X, Y),
     "early stopping": lambda: regressor(early_stopping=True).fit(X, Y),
     "Adam": lambda: regressor(solver="adam", tol=1e-2).fit(X, Y),

@@ -137,6 +137,7 @@ def run_python(code, **environment):
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)],
         capture_output=True, text=True, timeout=300, env=os.environ | environment,
+        check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

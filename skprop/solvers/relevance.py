@@ -50,7 +50,8 @@ def minimize_relevance(
     D. J. C. MacKay, "Bayesian non-linear modelling for the prediction competition", ASHRAE
     Transactions 100 (1994), 1053-1062. R. M. Neal, "Bayesian Learning for Neural Networks", 1996.
     """
-    layout, runs = objective.layout, []
+    runs: list[OptimizeResult] = []
+    layout = objective.layout
     groups = layout.input_groups()
 
     def run(start: NDArray, **options) -> bool:

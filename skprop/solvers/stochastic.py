@@ -233,7 +233,7 @@ def _sgd(
     def rate(eta: float, t: int) -> float:
         return eta * t**-power_t if learning_rate == "invscaling" else eta
 
-    def step(theta, g, moments, eta, scratch):
+    def step(theta, g, moments, eta, _scratch):
         (v,) = moments
         g *= eta
         v *= momentum
