@@ -4,6 +4,8 @@ With ``-D plot_gallery=0`` the examples are shown, but not run.
 """
 
 import re
+import tomllib
+from pathlib import Path
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
@@ -14,22 +16,30 @@ import skprop
 project = "skprop"
 copyright = "2026, The skprop developers"
 version = release = skprop.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc", "sphinx_gallery.gen_gallery"]
+extensions = [
+    "myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode", "numpydoc",
+    "sphinx_gallery.gen_gallery", "sphinx_copybutton", "sphinx_design",
+]  # fmt: skip
 exclude_patterns = ["_build"]
 default_role = "py:obj"
 
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 numpydoc_show_class_members = False
 autodoc_typehints = "none"
 toc_object_entries_show_parents = "hide"
 suppress_warnings = ["myst.header", "config.cache"]  # config.cache: functions in the configuration
 
-EXAMPLES = (  # in the order of the gallery
-    "concrete_strength", "learning_curves", "early_stopping", "grid_search", "compare_solvers",
-    "partial_dependence", "several_outputs", "streaming", "checkpoint", "scipy_optimize",
-    "second_order", "uncertainty", "onnx_serving",
-)  # fmt: skip
+EXAMPLES = {  # the groups of the gallery and what is in them, in reading order
+    "First": ("curve_with_gap",),
+    "Tables, predicted": ("concrete_strength", "grid_search", "several_outputs"),
+    "Error bars": ("uncertainty",),
+    "Derivatives": ("partial_dependence", "scipy_optimize", "second_order"),
+    "Rows that go on arriving": ("streaming", "checkpoint"),
+    "Looking into a fit": ("learning_curves", "early_stopping", "compare_solvers"),
+    "Elsewhere": ("onnx_serving",),
+}
+IN_ORDER = [name for group in EXAMPLES.values() for name in group]
 
 
 def as_a_script(gallery_conf, script_vars):
@@ -42,7 +52,7 @@ class InReadingOrder(FileNameSortKey):
     """Sort the examples as they are listed here."""
 
     def __call__(self, filename):
-        return EXAMPLES.index(filename.removesuffix(".py"))
+        return IN_ORDER.index(filename.removesuffix(".py"))
 
 
 sphinx_gallery_conf = {
@@ -61,19 +71,30 @@ sphinx_gallery_conf = {
     "write_computation_times": False,  # those pages fetch scripts from other hosts
     "remove_config_comments": True,
     "matplotlib_animations": False,
+    "thumbnail_size": (480, 320),
 }
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_exclude = ".linenos, .gp, .go"  # prompts, and what was printed
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"skprop {version}"
-html_sidebars = {page: [] for page in ("index", "getting_started", "api", "changelog")}
+html_sidebars = {page: [] for page in ("index", "getting_started", "faq", "changelog")}
 html_theme_options = {
-    "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],
     "header_links_before_dropdown": 7,
-    "show_toc_level": 3,
+    "show_toc_level": 2,
 }
+addresses = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text("utf-8"))
+addresses = addresses["project"].get("urls", {})
+if repository := addresses.get("Repository") or addresses.get("Source"):
+    html_theme_options["icon_links"] = [
+        {"name": "Repository", "url": repository, "icon": "fa-solid fa-code-branch"}
+    ]
 html_static_path = ["_static"]
 html_css_files = ["skprop.css"]
+html_js_files = ["skprop.js"]
 html_show_sourcelink = False
 html_math_renderer = "mathml"
 
@@ -97,6 +118,25 @@ def visit_block(translator, node):
     raise nodes.SkipNode
 
 
+def group_the_gallery(app, docname, source):
+    """Put the examples on the page of the gallery below the headings of their groups."""
+    if docname != "gallery/index":
+        return
+    end = "\n.. thumbnail-parent-div-close\n\n.. raw:: html\n\n    </div>\n\n"
+    begin = (
+        '.. raw:: html\n\n    <div class="sphx-glr-thumbnails">\n\n.. thumbnail-parent-div-open\n\n'
+    )
+    head, *thumbnails = re.split(
+        r'(?=\.\. raw:: html\n\n    <div class="sphx-glr-thumbcontainer")', source[0]
+    )
+    head, _, _ = head.partition(begin)
+    thumbnails[-1], _, rest = thumbnails[-1].partition(end)
+    for title, names in EXAMPLES.items():
+        own = [t for name in names for t in thumbnails if f"`/gallery/{name}`" in t]
+        head += f"{title}\n{'-' * len(title)}\n\n{begin}{''.join(own)}{end}"
+    source[0] = head + rest
+
+
 def strip_code(app, doctree):
     """Drop the blank line with which doctest wants an example to end."""
     for block in doctree.findall(nodes.literal_block):
@@ -106,5 +146,6 @@ def strip_code(app, doctree):
 
 
 def setup(app):
+    app.connect("source-read", group_the_gallery)
     app.connect("doctree-read", strip_code)
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))

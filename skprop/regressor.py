@@ -231,7 +231,7 @@ class MLPSigmoidRegressor(
     """
 
     _doc_link_module = "skprop"
-    _doc_link_template = "https://skprop.readthedocs.io/en/stable/api.html#skprop.{estimator_name}"
+    _doc_link_template = "https://skprop.readthedocs.io/en/stable/api/{estimator_name}.html"
     _parameter_constraints: ClassVar[dict[str, list]] = CONSTRAINTS
 
     def __init__(

@@ -15,13 +15,19 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize("name", skprop.__all__)
 def test_the_api_reference_has_every_public_name(name):
-    reference = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    pages = [ROOT / "docs" / "api.md", *(ROOT / "docs" / "api").glob("*.md")]
+    reference = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     assert re.search(rf"^\.\. auto(class|function):: {name}$", reference, re.MULTILINE)
 
 
 def test_the_gallery_lists_every_example():
-    listed = (ROOT / "docs" / "conf.py").read_text(encoding="utf-8")
-    listed = re.findall(r'"(\w+)"', re.search(r"EXAMPLES = \((.+?)\n\)", listed, re.DOTALL)[1])
+    tree = ast.parse((ROOT / "docs" / "conf.py").read_text(encoding="utf-8"))
+    groups = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "EXAMPLES"
+    )
+    listed = [name for group in groups.values() for name in group]
     assert sorted(listed) == sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 
 

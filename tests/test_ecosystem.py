@@ -190,7 +190,7 @@ def test_html_repr(state):
     model = STATES[state]()
     html = model._repr_html_()
     assert "hidden_layer_sizes" in html
-    link = "https://skprop.readthedocs.io/en/stable/api.html#skprop.MLPSigmoidRegressor"
+    link = "https://skprop.readthedocs.io/en/stable/api/MLPSigmoidRegressor.html"
     assert f'href="{link}"' in html
     # scikit-learn from 1.9 on shows what a fit has left, every property of it.
     left = [name for name, _ in inspect.getmembers(model) if re.fullmatch(r"[^_].*_", name)]

@@ -39,7 +39,7 @@ def quick(request, tmp_path_factory):
         directory = tmp_path_factory.mktemp(name)
         command = [sys.executable, "-X", "utf8", "-W", "error", "-c", DRAWN]
         command += [EXAMPLES / f"{name}.py", "--quick"]
-        if name in ("concrete_strength", "onnx_serving", "second_order", "uncertainty"):
+        if "--output" in (EXAMPLES / f"{name}.py").read_text(encoding="utf-8"):
             command += ["--output", "figures"]
         if name == "checkpoint":
             command += ["--path", "checkpoint.joblib"]  # not one that an earlier run has left
@@ -119,6 +119,16 @@ def test_the_table_of_the_power_plant_has_the_columns_and_ranges_it_is_known_for
     assert (table["temperature_c"].min(), table["temperature_c"].max()) == (1.81, 37.11)
     assert (table["power_mw"].min(), table["power_mw"].max()) == (420.26, 495.76)
     assert np.corrcoef(table["temperature_c"], table["power_mw"])[0, 1] < -0.9
+
+
+def test_the_curve_is_sure_where_it_was_measured_and_unsure_in_the_gap(quick):
+    printed, _ = quick("curve_with_gap")
+    assert 0.08 < number_after("Noise found:", printed) < 0.12
+    assert number_after("in the gap, at x = 0:", printed) > 3 * number_after(
+        "deviation at x = 2:", printed
+    )
+    assert number_after("within the band at", printed) > 85
+    assert number_after("Slope at x = 2:", printed) == pytest.approx(2 * np.cos(4), abs=0.3)
 
 
 def test_the_network_predicts_strength_far_better_than_ridge(quick):

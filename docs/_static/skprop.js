@@ -1,0 +1,13 @@
+// On narrow screens formulas and tables shrink until they fit, but not below what can be read.
+function fit() {
+  for (const box of document.querySelectorAll("div.formula, .pst-scrollable-table-container")) {
+    box.style.fontSize = "";
+    const inner = box.querySelector("table") || box;
+    inner.style.fontSize = "";
+    for (let size = 95; size >= 50 && box.scrollWidth > box.clientWidth + 1; size -= 5) {
+      inner.style.fontSize = size / 100 + "em";
+    }
+  }
+}
+window.addEventListener("load", fit);
+window.addEventListener("resize", fit);
