@@ -8,7 +8,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.sparsefuncs import min_max_axis
 
 from .blocks import MAX_ROWS, split
-from .layout import Layout
+from .layout import Layout, Params
 from .rows import Rows
 from .threads import ignoring_overflow
 
@@ -90,6 +90,54 @@ class StandardUnits(NamedTuple):
         """Turn variances of the outputs, of shape (n_outputs,), into raw units."""
         with np.errstate(over="ignore", under="ignore"):
             return (np.sqrt(variance) * self.scale) ** 2
+
+    @ignoring_overflow()
+    def raw_network(
+        self, layers: Params, output_activation: str, centre: NDArray | float = 0.0
+    ) -> Params:
+        """The weights and biases of a network that takes raw features, less ``centre``.
+
+        Its outputs are raw targets; those of a sigmoid stay as they are, and `scale` and `mean`
+        are still to be applied to them. The first layer becomes D A and b − (μ − c) D A, with
+        D = diag(1/s), the last one s_y A and s_y b + μ_y. With c = 0 the bias cancels (μ/s) A x, so
+        some log10 |μ/s| of the digits are lost; with c near μ none are.
+
+        Parameters
+        ----------
+        layers : list of (A_i, b_i)
+            In standard units.
+        output_activation : {"identity", "sigmoid"}
+        centre : ndarray of shape (n_features,) or float, default=0.0
+
+        Returns
+        -------
+        list of (A_i, b_i)
+            New arrays of float64.
+
+        Raises
+        ------
+        ValueError
+            If one of them overflows.
+        """
+        raw = [(A.astype(np.float64), b.astype(np.float64)) for A, b in layers]
+        if self.x is not None:
+            A, b = raw[0]
+            A /= self.x.scale_[:, None]
+            b -= (self.x.mean_ - centre) @ A
+        elif np.any(centre):
+            A, b = raw[0]
+            b += np.broadcast_to(centre, len(A)) @ A
+        if self.y is not None and output_activation == "identity":
+            A, b = raw[-1]
+            A *= self.y.scale_
+            b *= self.y.scale_
+            b += self.y.mean_
+        if not all(np.isfinite(values).all() for layer in raw for values in layer):
+            raise ValueError(
+                "The weights overflow float64 in the units of X and y: rescale those before the "
+                "fit."
+            )
+        return raw
 
     def _finite(self, values: NDArray) -> NDArray:
         values = self._shaped(values)
