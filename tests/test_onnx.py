@@ -1,15 +1,19 @@
 """The exported graph predicts what the estimator predicts, in float32 and float64."""
 
+import itertools
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import make_column_transformer
 from sklearn.datasets import load_diabetes, load_linnerud, make_friedman1
 from sklearn.ensemble import BaggingRegressor, StackingRegressor
 from sklearn.exceptions import NotFittedError
+from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.multioutput import MultiOutputRegressor
@@ -20,6 +24,9 @@ from skprop import MLPSigmoidRegressor
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("skl2onnx")
+
+from onnx.numpy_helper import to_array  # noqa: E402
+from skl2onnx.common.data_types import StringTensorType  # noqa: E402
 
 from skprop.onnx import to_onnx  # noqa: E402 - after what it needs
 
@@ -211,3 +218,114 @@ def test_a_committee_is_averaged_in_the_graph(name, dtype):
     assert_served_alike(committee, X.astype(dtype))
     member = network().fit(X, y)
     assert (member.predict(X) != committee.predict(X)).all()
+
+
+# ---- folded scaling ------------------------------------------------------------------------
+
+FOLD = {MLPSigmoidRegressor: {"fold": True}}
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("n_members", [1, 3])
+@pytest.mark.parametrize("output_activation", ["identity", "sigmoid"])
+@pytest.mark.parametrize("hidden", [(), (8, 5)], ids=str)
+@pytest.mark.parametrize("name", ["concrete", "friedman, two outputs"])
+def test_folded_it_is_a_chain_of_gemm_and_sigmoid(
+    name, hidden, output_activation, n_members, dtype
+):
+    X, y = DATA[name]()
+    model = network(
+        hidden_layer_sizes=hidden, output_activation=output_activation, n_members=n_members, tol=0.1
+    ).fit(X, y)
+    graph = to_onnx(model, X[:1].astype(dtype), options=FOLD)
+    assert {node.op_type for node in graph.graph.node} <= {"Gemm", "Sigmoid"}
+    for before, after in itertools.pairwise(graph.graph.node):
+        assert after.input[0] == before.output[0]
+    assert {to_array(t).dtype for t in graph.graph.initializer} == {np.dtype(dtype)}
+    served = onnxruntime.InferenceSession(
+        graph.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (predicted,) = served.run(None, {"X": X.astype(dtype)})
+    expected = model.predict(X).reshape(predicted.shape)
+    # folded means cost float32 some digits: those of concrete are up to 14 deviations away
+    tolerance = 1e-12 if dtype == "float64" else 1e-4
+    scale = np.std(expected, axis=0) + np.abs(expected).max(axis=0)
+    assert (np.abs(predicted - expected) <= tolerance * scale).all()
+
+
+def test_folded_in_raw_units_and_in_a_pipeline():
+    X, y = load_diabetes(return_X_y=True)
+    raw = network(standardize=False, output_activation="sigmoid", n_members=1).fit(X, y / 400)
+    assert [node.op_type for node in to_onnx(raw, X[:1], options=FOLD).graph.node] == [
+        "Gemm", "Sigmoid", "Gemm", "Sigmoid",
+    ]  # fmt: skip
+    pipeline = make_pipeline(StandardScaler(), network()).fit(X, y)
+    graph = to_onnx(pipeline, X[:1], options=FOLD)
+    assert [node.op_type for node in graph.graph.node][-3:] == ["Gemm", "Sigmoid", "Gemm"]
+    served = onnxruntime.InferenceSession(graph.SerializeToString())
+    np.testing.assert_allclose(served.run(None, {"X": X})[0][:, 0], pipeline.predict(X), rtol=1e-12)
+
+
+def test_folded_weights_beyond_float32():
+    X, y = load_diabetes(return_X_y=True)
+    model = network().fit(X, y * 1e36)
+    model.set_theta(100 * model.theta_)
+    to_onnx(model, X.astype(np.float32))
+    with pytest.raises(ValueError, match="rows of float64"):
+        to_onnx(model, X.astype(np.float32), options=FOLD)
+    to_onnx(model, X, options=FOLD)
+
+
+# ---- missing values ------------------------------------------------------------------------
+
+
+def with_gaps(X):
+    X = X.copy()
+    X[np.random.default_rng(0).uniform(size=X.shape) < 0.1] = np.nan
+    X[:, 3] = np.where(np.isnan(X[:, 3]), 0, X[:, 3])  # a column without any
+    return X
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("strategy", ["mean", "median", "most_frequent", "constant"])
+@pytest.mark.parametrize("add_indicator", [False, True])
+def test_missing_values_are_filled_in_before_the_network(strategy, add_indicator, dtype):
+    X, y = load_diabetes(return_X_y=True)
+    X = with_gaps(X).astype(dtype)
+    imputer = SimpleImputer(strategy=strategy, add_indicator=add_indicator)
+    pipeline = make_pipeline(imputer, network()).fit(X, y)
+    assert pipeline[-1].n_features_in_ == (19 if add_indicator else 10)
+    assert_served_alike(pipeline, X)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_column_without_a_value_is_left_out_or_kept(keep):
+    X, y = load_diabetes(return_X_y=True)
+    X = with_gaps(X)
+    X[:, 5] = np.nan
+    imputer = SimpleImputer(add_indicator=True, keep_empty_features=keep)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the column is skipped
+        pipeline = make_pipeline(imputer, network()).fit(X, y)
+        assert_served_alike(pipeline, X)
+
+
+def test_a_frame_with_gaps_in_some_columns():
+    X, y = concrete()
+    X = X.assign(age_days=X["age_days"].where(X.index % 3 > 0), water_kg_m3=X["water_kg_m3"])
+    columns = make_column_transformer(
+        (SimpleImputer(add_indicator=True), ["age_days", "slag_kg_m3"]), remainder="passthrough"
+    )
+    pipeline = make_pipeline(columns, network()).fit(X, y)
+    served = session(pipeline, X)
+    (predicted,) = served.run(None, {name: X[[name]].to_numpy() for name in X})
+    np.testing.assert_allclose(predicted[:, 0], pipeline.predict(X), rtol=1e-12)
+
+
+def test_other_imputers_are_left_to_skl2onnx():
+    X = np.array([["a"], ["b"], [None], ["a"]], dtype=object)
+    imputer = SimpleImputer(missing_values="b", strategy="most_frequent").fit(X[[0, 1, 3]])
+    graph = to_onnx(imputer, initial_types=[("X", StringTensorType([None, 1]))])
+    assert "LabelEncoder" in {node.op_type for node in graph.graph.node}
+    with pytest.raises(NotFittedError):
+        to_onnx(SimpleImputer(), np.zeros((1, 2)))
