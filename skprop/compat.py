@@ -3,7 +3,12 @@
 from collections.abc import Callable
 
 # Private in scikit-learn since 1.2, in the same place up to 1.9 at least.
-from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
+from sklearn.utils._param_validation import (
+    Interval,
+    InvalidParameterError,
+    Options,
+    StrOptions,
+)
 
 try:
     from sklearn.callback import CallbackSupportMixin, with_callbacks
@@ -18,7 +23,7 @@ except ImportError:  # scikit-learn 1.6 to 1.8 has no callbacks: nothing to set,
 
 
 __all__ = [
-    "CallbackSupportMixin", "Interval", "InvalidParameterError", "StrOptions",
+    "CallbackSupportMixin", "Interval", "InvalidParameterError", "Options", "StrOptions",
     "blas_thread_functions", "with_callbacks",
 ]  # fmt: skip
 

@@ -1,5 +1,7 @@
 """Validated rows: features, targets and weights, as scikit-learn checks them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -90,15 +92,16 @@ def training_data(estimator, X, y, sample_weight, expected: Expected | None = No
     """
     y, missing = _without_missing(_checked_type(y, _TRAINING), estimator, _TRAINING)
     checker = _blank(estimator) if expected is None else estimator
-    X, y = validate_data(
-        checker,
-        X,
-        y,
-        reset=expected is None,
-        accept_sparse="csr",
-        dtype=FLOATS,
-        multi_output=True,
-    )
+    with _naming_text(X, _TRAINING.X):
+        X, y = validate_data(
+            checker,
+            X,
+            y,
+            reset=expected is None,
+            accept_sparse="csr",
+            dtype=FLOATS,
+            multi_output=True,
+        )
     names = getattr(checker, "feature_names_in_", None)
     return _data_of(X, y, sample_weight, missing, names, expected, _TRAINING)
 
@@ -107,7 +110,8 @@ def training_data(estimator, X, y, sample_weight, expected: Expected | None = No
 def held_out_data(estimator, data: Data, X, y, sample_weight, expected: Expected) -> Data:
     """Validate rows to watch while an estimator is fitted to ``data``."""
     y, missing = _without_missing(_checked_type(y, _HELD_OUT), estimator, _HELD_OUT)
-    x = check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X_val")
+    with _naming_text(X, _HELD_OUT.X):
+        x = check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X_val")
     n_features = data.rows.shape[1]
     if x.shape[1] != n_features:
         raise ValueError(f"X_val has {x.shape[1]} features, not {n_features} features.")
@@ -125,6 +129,49 @@ def held_out_data(estimator, data: Data, X, y, sample_weight, expected: Expected
 def _blank(estimator):
     """An estimator of the same class without attributes, on which scikit-learn notes features."""
     return object.__new__(type(estimator))
+
+
+@contextmanager
+def _naming_text(X, name: str) -> Iterator[None]:
+    """Add to an error of the checks of X which column holds text, and what to do about it."""
+    try:
+        yield
+    except ValueError as error:
+        column = _first_of_text(X)
+        if column is None:
+            raise
+        raise ValueError(
+            f"{error}. Column {column!r} of {name} holds text. Turn it into numbers first, "
+            f"a category for example by make_column_transformer((OneHotEncoder(), [{column!r}]), "
+            "remainder='passthrough'), or leave it out."
+        ) from error
+
+
+def _first_of_text(X):
+    """The name, or else the number, of the first column with a text that is no number."""
+    if hasattr(X, "columns"):
+        columns = [(name, X[name]) for name in X.columns]
+    else:
+        try:
+            array = np.asarray(X, dtype=object)
+        except ValueError:  # rows of different lengths
+            return None
+        columns = list(enumerate(array.T)) if array.ndim == 2 else []
+    for name, values in columns:
+        values = np.asarray(values)
+        if values.dtype.kind in "OUST" and any(map(_is_text, values)):
+            return name
+    return None
+
+
+def _is_text(value) -> bool:
+    if not isinstance(value, str | bytes):
+        return False
+    try:
+        float(value)
+    except ValueError:
+        return True
+    return False
 
 
 def _checked_type(y, names: _Names):
@@ -234,5 +281,5 @@ def checked_features(estimator, X):
         and bool(np.isfinite(X).all())
     ):
         return X
-    with ignoring_overflow():
+    with ignoring_overflow(), _naming_text(X, _TRAINING.X):
         return validate_data(estimator, X, accept_sparse="csr", dtype=FLOATS, reset=False)

@@ -1,6 +1,7 @@
 """The fit of one network or of several side by side: a `Fold` in, a `Fit` out."""
 
 import math
+import reprlib
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -175,7 +176,10 @@ def _of_caller(solver: Callable, objective: MLPObjective, theta0: NDArray) -> Op
     """Run a solver of the caller's own; of its result only x is required."""
     result = solver(objective, theta0.copy())
     if not hasattr(result, "x"):
-        raise TypeError(f"solver returned {result!r}, which has no attribute x.")
+        raise TypeError(
+            f"solver returned {reprlib.repr(result)}, which has no attribute x. Return a result of "
+            "SciPy, or OptimizeResult(x=theta)."
+        )
     theta = checked_theta(result.x, objective.layout, objective.dtype).copy()
     success, message = getattr(result, "success", True), str(getattr(result, "message", ""))
     return OptimizeResult(

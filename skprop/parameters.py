@@ -1,9 +1,10 @@
 """What the parameters of an `MLPSigmoidRegressor` may be, each by itself and together."""
 
+import math
 from numbers import Integral, Real
 
 from .checks import checked_alphas
-from .compat import Interval, InvalidParameterError, StrOptions
+from .compat import Interval, InvalidParameterError, Options, StrOptions
 from .defaults import AUTO
 from .layout import hidden_sizes
 
@@ -41,7 +42,7 @@ _CONSTRAINTS: dict[str, list] = {
     "beta_1": _BELOW_1,
     "beta_2": _BELOW_1,
     "epsilon": _ABOVE_0,
-    "n_iter_no_change": _AT_LEAST_1,
+    "n_iter_no_change": [*_AT_LEAST_1, Options(Real, {math.inf})],
     "max_fun": _AT_LEAST_1,
     "n_members": _AT_LEAST_1,
     "missing_targets": [StrOptions({"error", "ignore"})],

@@ -104,9 +104,9 @@ class MLPSigmoidRegressor(
         Decay of the average of its square, in [0, 1).
     epsilon : float, default=1e-8
         ε of "adam".
-    n_iter_no_change : int or "auto", default="auto"
+    n_iter_no_change : int, inf or "auto", default="auto"
         Number of iterations or epochs over which progress is judged; "auto" is 25, and 50 with many
-        rows (see Notes).
+        rows (see Notes). With ``inf`` no lack of progress ends a fit.
     max_fun : int, default=15000
         The most evaluations of "lbfgs" and "lm".
     n_members : int or "auto", default="auto"
@@ -258,7 +258,7 @@ class MLPSigmoidRegressor(
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
-        n_iter_no_change: int | Literal["auto"] = "auto",
+        n_iter_no_change: float | Literal["auto"] = "auto",
         max_fun: int = 15000,
         n_members: int | Literal["auto"] = "auto",
         standardize: bool = True,

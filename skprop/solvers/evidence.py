@@ -48,7 +48,7 @@ def minimize_evidence(
     to_peak: bool = False,
     tol: float = 1e-4,
     min_decay: float = 0.0,
-    n_iter_no_change: int = 25,
+    n_iter_no_change: float = 25,
     max_iter: int = 1000,
     max_fun: int = 15000,
     callback: Callback | None = None,

@@ -22,7 +22,7 @@ def minimize_lbfgs(
     *,
     tol: float = 1e-4,
     min_decay: float = 0.0,
-    n_iter_no_change: int = 25,
+    n_iter_no_change: float = 25,
     max_iter: int = 1000,
     max_fun: int = 15000,
     loss_curve: Sequence[float] = (),
@@ -43,7 +43,7 @@ def minimize_lbfgs(
     min_decay : float, default=0.0
         Stop when, over the last ``n_iter_no_change`` iterations, ln(loss) fell by less than
         this an iteration. 0 switches this rule off.
-    n_iter_no_change : int, default=25
+    n_iter_no_change : int or inf, default=25
         The number of iterations over which ``min_decay`` is judged; with a ``validation_loss``, the
         number of iterations in a row without improvement that end the run.
     max_iter : int, default=1000

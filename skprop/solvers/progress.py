@@ -63,7 +63,7 @@ class Progress:
     loop, and leads back to the run as the last of these calls left it.
     """
 
-    n_iter_no_change: int  # so many iterations in a row without improvement end the run
+    n_iter_no_change: float  # so many iterations in a row without improvement end the run
     _: KW_ONLY
     tol: float = -math.inf  # by default every iteration is an improvement
     min_decay: float = 0.0  # the least mean fall of ln(loss) over n_iter_no_change iterations
@@ -72,7 +72,11 @@ class Progress:
     callback: Callback | None = None
 
     def __post_init__(self):
-        check_range(Integral, 1, n_iter_no_change=self.n_iter_no_change)
+        window = self.n_iter_no_change
+        if window == math.inf:  # no rule that looks back ends the run
+            window = 0
+        else:
+            check_range(Integral, 1, n_iter_no_change=window)
         self.loss_curve: list[float] = []
         self.validation_loss_curve: list[float] = []
         # The least watched loss of an iteration, the θ there and its training loss.
@@ -82,7 +86,7 @@ class Progress:
         self.message: str | None = None
         self.start: tuple[NDArray, float] | None = None  # θ_0 and its loss, once evaluated
         self.checkpoint: Any = None  # of the last commit, in the form that the solver chose
-        self._recent = deque(self.earlier_losses, maxlen=self.n_iter_no_change + 1)
+        self._recent = deque(self.earlier_losses, maxlen=int(window) + 1)
         self._whole: tuple = ()
 
     @contextmanager

@@ -39,7 +39,7 @@ def minimize_sgd(
     shuffle: bool = True,
     random_state=None,
     tol: float = 1e-4,
-    n_iter_no_change: int = 25,
+    n_iter_no_change: float = 25,
     max_iter: int = 1000,
     validation_loss: Callable[[NDArray], float] | None = None,
     callback: Callback | None = None,
@@ -79,7 +79,7 @@ def minimize_sgd(
         Seeds the orders.
     tol : float, default=1e-4
         The least improvement of the loss of an epoch, or of ``validation_loss``, that counts.
-    n_iter_no_change : int, default=25
+    n_iter_no_change : int or inf, default=25
         The number of epochs in a row without such an improvement that end the run: it has stalled.
     max_iter, validation_loss, callback
         As in `minimize_lbfgs`; an iteration is an epoch.
@@ -143,7 +143,7 @@ def minimize_adam(
     shuffle: bool = True,
     random_state=None,
     tol: float = 1e-4,
-    n_iter_no_change: int = 25,
+    n_iter_no_change: float = 25,
     max_iter: int = 1000,
     validation_loss: Callable[[NDArray], float] | None = None,
     callback: Callback | None = None,
@@ -281,7 +281,7 @@ DESCENTS = {"sgd": _sgd, "adam": _adam}
 
 def _descent(
     objective, rule: _Rule, *, batch_size, learning_rate_init: float, shuffle: bool, tol: float,
-    n_iter_no_change: int, max_iter: int, validation_loss=None, callback=None,
+    n_iter_no_change: float, max_iter: int, validation_loss=None, callback=None,
     adaptive: bool = False,
 ) -> "Descent":  # fmt: skip
     progress = Progress(
