@@ -20,7 +20,7 @@ __all__ = ["FittedAttributes", "attributes", "posterior_attributes"]
 
 _OF_POSTERIORS = (
     "_factor", "_noise", "_shift", "_doubt", "effective_n_parameters_", "log_evidence_",
-    "noise_variance_",
+    "noise_variance_", "slope_noise_variance_",
 )  # fmt: skip
 
 
@@ -50,8 +50,12 @@ class FittedAttributes:
         deferred = vars(self).get("_deferred")
         if deferred is not None:
             posteriors = [posterior.get() for posterior in deferred]
-            self._set(posterior_attributes(posteriors, Setup.of(self)))
+            self._set(posterior_attributes(posteriors, Setup.of(self), self._slope_factor()))
             vars(self).pop("_deferred", None)  # after the rest is there, for those that do not wait
+
+    def _slope_factor(self) -> float:
+        """The weight of slopes in the fit."""
+        return 1.0 if self.slope_weight == "auto" else self.slope_weight
 
     if not TYPE_CHECKING:  # a type checker would take any name for an attribute
 
@@ -93,7 +97,9 @@ def _version() -> str:
     return __version__
 
 
-def attributes(fits: Sequence[Fit], setup: Setup | None = None) -> dict[str, Any]:
+def attributes(
+    fits: Sequence[Fit], setup: Setup | None = None, slope_weight: float = 1.0
+) -> dict[str, Any]:
     """The fitted attributes of an estimator, `MISSING` for those that these fits do not have.
 
     With several fits, arrays and numbers that describe a network get the members as first axis;
@@ -137,21 +143,29 @@ def attributes(fits: Sequence[Fit], setup: Setup | None = None) -> dict[str, Any
     noises = [fit.held_out_noise for fit in fits]
     if len(noises) > 1 and all(noise is not None for noise in noises):
         return found | posterior_attributes([], setup) | _noise_attributes(noises, setup)
-    return found | posterior_attributes(posteriors, setup)
+    return found | posterior_attributes(posteriors, setup, slope_weight)
 
 
-def _noise_attributes(noises: list[NDArray], setup: Setup) -> dict[str, Any]:
-    """The fitted attributes of the noises σ_k² of each network."""
-    variances = [setup.units.raw_variance(above_zero(noise)) for noise in noises]
-    variance = np.broadcast_to(np.mean(variances, axis=0), setup.sizes[-1:])
+def _noise_attributes(
+    noises: list[NDArray], setup: Setup, slope_weight: float = 1.0
+) -> dict[str, Any]:
+    """The fitted attributes of the noises σ_k² of each network, of values and then of slopes."""
+    d_K, units = setup.sizes[-1], setup.units
+    variances = [units.raw_variance(above_zero(noise[:d_K])) for noise in noises]
+    variance, slopes = np.broadcast_to(np.mean(variances, axis=0), (d_K,)), MISSING
+    if len(noises[0]) > d_K:
+        slopes = [units.raw_slope_variance(noise[d_K:] / slope_weight) for noise in noises]
+        slopes = np.mean(slopes, axis=0)
+        slopes = slopes[0] if setup.single_output else slopes
     return {
+        "slope_noise_variance_": slopes,
         "_noise": noises[0] if len(noises) == 1 else np.array(noises),
         "noise_variance_": float(variance[0]) if setup.single_output else variance.copy(),
     }
 
 
 def posterior_attributes(
-    posteriors: Sequence[Evidence | None], setup: Setup | None
+    posteriors: Sequence[Evidence | None], setup: Setup | None, slope_weight: float = 1.0
 ) -> dict[str, Any]:
     """The fitted attributes of the posteriors, `MISSING` unless every network has one."""
     found = dict.fromkeys((*_OF_POSTERIORS, "_deferred"), MISSING)
@@ -162,7 +176,7 @@ def posterior_attributes(
     def joined(values: list) -> Any:
         return values[0] if one else np.array(values)
 
-    found |= _noise_attributes([posterior.noise for posterior in posteriors], setup)
+    found |= _noise_attributes([posterior.noise for posterior in posteriors], setup, slope_weight)
     found |= {
         "_factor": joined([posterior.factor for posterior in posteriors]),
         "effective_n_parameters_": joined([posterior.n_effective for posterior in posteriors]),

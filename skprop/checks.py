@@ -10,7 +10,7 @@ from sklearn.utils import check_array
 from .rows import Rows
 from .threads import ignoring_overflow
 
-__all__ = ["FLOATS", "checked_alphas", "checked_rows", "checked_weights"]
+__all__ = ["FLOATS", "checked_alphas", "checked_rows", "checked_slopes", "checked_weights"]
 
 FLOATS = [np.float64, np.float32]
 
@@ -54,3 +54,22 @@ def checked_weights(
     if w.max() == 0:
         raise ValueError(f"{name} is all zero: no row is left.")
     return w
+
+
+@ignoring_overflow()
+def checked_slopes(dydx: ArrayLike, shape: tuple[int, int, int], name: str = "dydx") -> NDArray:
+    """Slopes in float64, of shape (n_samples, n_outputs, n_features), with NaN where not known; a
+    ValueError if the shape is another one, or one is infinite."""
+    slopes = check_array(
+        dydx, dtype=np.float64, ensure_2d=False, allow_nd=True, ensure_all_finite="allow-nan",
+        ensure_min_features=0, input_name=name,
+    )  # fmt: skip
+    n, n_outputs, n_features = shape
+    if slopes.shape == (n, n_features) and n_outputs == 1:
+        slopes = slopes[:, None]
+    if slopes.shape != shape:
+        wanted = f"({n}, {n_features}) or {shape}" if n_outputs == 1 else f"{shape}"
+        raise ValueError(
+            f"{name} has shape {slopes.shape}; for {n} rows, outputs and features it is {wanted}."
+        )
+    return slopes

@@ -29,8 +29,8 @@ class Committee(NamedTuple):
     factors : sequence of ndarray
         H of each as `skprop.factors.restored` takes it, where the precision of its posterior is
         H/σ²; none if unknown, and then the model is uncertain by the spread of the networks alone.
-    noises : sequence of ndarray of shape (d_K,)
-        σ_k² of the outputs of each.
+    noises : sequence of ndarray of shape (d_K,) or (2 d_K,)
+        σ_k² of the outputs of each, followed by those of slopes, where the fit had some.
     shifts : sequence of ndarray
         θ* − θ of each, from its parameters to the mode of its posterior; none where they are 0.
     """
@@ -52,7 +52,10 @@ class Committee(NamedTuple):
         """
         outputs = [network.outputs(rows) for network in self.networks]
         with np.errstate(over="ignore", invalid="ignore"):
-            variances = [above_zero(noise) if of == "target" else 0.0 for noise in self.noises]
+            d_K = outputs[0].shape[1]
+            variances = [
+                above_zero(noise[:d_K]) if of == "target" else 0.0 for noise in self.noises
+            ]
             if self.factors:
                 of_model = self._of_posteriors(model_variance, rows)
                 variances = [a + b for a, b in zip(variances, of_model, strict=True)]

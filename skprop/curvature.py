@@ -1,10 +1,11 @@
 """The second-order quantities of a `SquaredError` over rows: H v, H, r, J and JᵀJ.
 
+The last two are those of a `SlopeError` too.
+
 With c = n/(n_B W), r is √(c w) (f_K − y), row by row, and J = ∂r/∂θ. H is the Hessian of half the
 sum of squares; the caller multiplies it by c.
 """
 
-import math
 from functools import partial
 
 import numpy as np
@@ -13,9 +14,10 @@ from numpy.typing import NDArray
 from .backprop import forward
 from .blocks import LEAST_ROWS, MAX_PARTS, Block, RowBlocks, RowIndex, split
 from .factors import OutputModels, Root
-from .jacobian import TILE_WORK, add_tile, jacobian_rows, output_jacobian, tiles
+from .jacobian import TILE_WORK, add_tile, jacobian_rows, tiles
 from .rows import take
 from .sigmoid import tanh
+from .slope_error import SlopeError
 from .squared_error import SquaredError
 from .tangents import TangentWorkspace, linearise, tangent
 from .threads import run
@@ -124,36 +126,38 @@ def residuals(
             t = [error.X.read(rows, x), *t[:-1], out[at]]
             forward(B, t, without_constant(t), tanh, error.form.output.apply)
             out[at] -= error.y[rows]
-            out[at] *= _root_weight(error, rows, c)  # √(c w) (f_K − y)
+            out[at] *= error.root_weight(rows, c)  # √(c w) (f_K − y)
 
     RowBlocks(rows, n_rows, error.block_rows, n_rows * error.work).fill(fill_part)
 
 
 def jacobian(
-    error: SquaredError, theta: NDArray, rows: RowIndex, n_rows: int, c: float, out: NDArray
-) -> None:
-    """Write J into ``out``, of shape (d_K, P, n_rows)."""
-    width = out.shape[0] * out.shape[1]
+    error: SquaredError | SlopeError, theta: NDArray, rows: RowIndex, n_rows: int, c: float,
+    out: NDArray,
+) -> None:  # fmt: skip
+    """Write J into ``out``, of shape (d_K, P, 1 or d_0, n_rows)."""
+    width = out.shape[0] * out.shape[1] * out.shape[2]
     size = min(error.block_rows, jacobian_rows(width, out.dtype))
-    blocks = RowBlocks(rows, n_rows, size, n_rows * (error.work + width))
-    blocks.fill(partial(_fill_jacobian, error, theta, error.form.of(theta), c, out, None))
+    error.fill_jacobian(theta, rows, n_rows, c, size, out)
 
 
 def normal_equations(
-    error: SquaredError, theta: NDArray, rows: RowIndex, n_rows: int, c: float
+    error: SquaredError | SlopeError, theta: NDArray, rows: RowIndex, n_rows: int, c: float
 ) -> OutputModels:
     """½ ‖r_k‖², J_kᵀ r_k and J_kᵀ J_k for each output k, in float64."""
-    B, dtype, layout = error.form.of(theta), error.X.dtype, error.layout
+    dtype, layout, each = error.X.dtype, error.layout, error.n_each
     index, d_K = layout.output_indices(), layout.sizes[-1]
     Q = len(index[0])
-    size = min(jacobian_rows(Q * d_K, dtype), n_rows)
-    all_J, all_r = np.empty(d_K * Q * size, dtype), np.empty(d_K * size, dtype)
-    work = n_rows * d_K * Q * Q // 2
+    size = min(-(-jacobian_rows(Q * d_K * each, dtype) // each), n_rows)
+    all_J, all_r = np.empty(d_K * Q * each * size, dtype), np.empty(d_K * each * size, dtype)
+    work = n_rows * each * d_K * Q * Q // 2
     pairs = [(k, *pair) for k in range(d_K) for pair in tiles(Q, work)]
     losses, own, products = np.zeros(d_K), np.zeros((d_K, Q)), np.zeros((d_K, Q, Q))
     for rows_, _, m in split(rows, size):
-        J, r = all_J[: d_K * Q * m].reshape(d_K, Q, m), all_r[: d_K * m].reshape(d_K, m)
-        _fill_model(error, theta, B, rows_, c, J, r)
+        J, r = all_J[: d_K * Q * each * m], all_r[: d_K * each * m]
+        J, r = J.reshape(d_K, Q, each, m), r.reshape(d_K, each, m)
+        error.fill_jacobian(theta, rows_, m, c, m, J, r)
+        J, r = J.reshape(d_K, Q, each * m), r.reshape(d_K, each * m)
         for k in range(d_K):
             losses[k] += 0.5 * float(np.vdot(r[k], r[k]))
             own[k] += J[k] @ r[k]
@@ -171,41 +175,14 @@ def normal_equations(
     return OutputModels(losses, gradients, products, index)
 
 
-def thin_model(error: SquaredError, theta: NDArray, c: float) -> OutputModels:
+def thin_model(error: SquaredError | SlopeError, theta: NDArray, c: float) -> OutputModels:
     """½ ‖r_k‖², J_kᵀ r_k for each output k, and all J_kᵀ side by side, on all rows, in float64."""
-    P, d_K, n, dtype = len(theta), error.layout.sizes[-1], len(error.y), error.X.dtype
-    J, r = np.zeros((P, d_K, n), dtype), np.empty((d_K, n), dtype)
-    _fill_model(error, theta, error.form.of(theta), slice(0, n), c, J.transpose(1, 0, 2), r)
-    J, r = J.astype(np.float64, copy=False), r.astype(np.float64, copy=False)
+    P, d_K, n, each = len(theta), error.layout.sizes[-1], len(error.y), error.n_each
+    dtype = error.X.dtype
+    J, r = np.zeros((P, d_K, each, n), dtype), np.empty((d_K, each, n), dtype)
+    error.fill_jacobian(theta, slice(0, n), n, c, n, J.transpose(1, 0, 2, 3), r)
+    J, r = J.astype(np.float64, copy=False), r.astype(np.float64, copy=False).reshape(d_K, -1)
+    J = J.reshape(P, d_K, -1)
     losses = np.array([0.5 * float(np.vdot(r_k, r_k)) for r_k in r])
     gradients = np.array([J[:, k] @ r[k] for k in range(d_K)])
-    return OutputModels(losses, gradients, Root(J.reshape(P, d_K * n)), [np.arange(P)] * d_K)
-
-
-def _fill_model(
-    error: SquaredError, theta: NDArray, B: list, rows: RowIndex, c: float, J: NDArray, r: NDArray
-) -> None:
-    """Write J, of shape (d_K, P or Q, rows), and r, of shape (d_K, rows)."""
-    m = r.shape[1]
-    blocks = RowBlocks(rows, m, m, m * (error.work + J.shape[0] * J.shape[1]))
-    blocks.fill(partial(_fill_jacobian, error, theta, B, c, J, r))
-
-
-def _fill_jacobian(
-    error: SquaredError, theta: NDArray, B: list, c: float,
-    J: NDArray, r: NDArray | None, blocks: list[Block],
-) -> None:  # fmt: skip
-    """Write J of some blocks, of shape (d_K, P or Q, rows), and r, of shape (d_K, rows), if any."""
-    for rows, at, m in blocks:
-        root, x = _root_weight(error, rows, c), error.X.read_dense(rows, m)
-        f = output_jacobian(B, theta, x, error.form, J[:, :, at], root)
-        if r is not None:
-            f -= error.y[rows]
-            f *= root  # √(c w) (f_K − y)
-            r[:, at] = f.T
-
-
-def _root_weight(error: SquaredError, rows: RowIndex, c: float) -> NDArray | float:
-    """√(c w) of some rows, of shape (rows, 1) or (rows, d_K), or a number."""
-    scale = math.sqrt(c)
-    return scale if error.weights is None else scale * np.sqrt(error.weights[rows])
+    return OutputModels(losses, gradients, Root(J.reshape(P, -1)), [np.arange(P)] * d_K)

@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from .checks import FLOATS, checked_weights
+from .checks import FLOATS, checked_slopes, checked_weights
 from .rows import Rows
 from .threads import ignoring_overflow
 
@@ -43,6 +43,8 @@ class Data(NamedTuple):
     single_output : bool
         Whether y was given as a vector.
     feature_names : ndarray of str or None
+    slopes : ndarray of shape (n_samples, n_outputs, n_features) or None
+        Raw slopes of the targets, NaN where not known.
     """
 
     rows: Rows
@@ -50,11 +52,15 @@ class Data(NamedTuple):
     weight: NDArray | None
     single_output: bool
     feature_names: NDArray | None
+    slopes: NDArray | None = None
 
     def take(self, index: NDArray) -> Self:
         """Select rows by number."""
         weight = None if self.weight is None else self.weight[index]
-        return self._replace(rows=self.rows.take(index), y=self.y[index], weight=weight)
+        slopes = None if self.slopes is None else self.slopes[index]
+        return self._replace(
+            rows=self.rows.take(index), y=self.y[index], weight=weight, slopes=slopes
+        )
 
     @property
     def expected(self) -> Expected:
@@ -85,7 +91,9 @@ _HELD_OUT = _Names("X_val", "y_val", "sample_weight_val")
 
 
 @ignoring_overflow()
-def training_data(estimator, X, y, sample_weight, expected: Expected | None = None) -> Data:
+def training_data(
+    estimator, X, y, sample_weight, expected: Expected | None = None, dydx=None
+) -> Data:
     """Validate the data of `fit`, with ``expected`` against the features of the estimator.
 
     The estimator stays as it is, so that it can be used while other data are read.
@@ -103,7 +111,7 @@ def training_data(estimator, X, y, sample_weight, expected: Expected | None = No
             multi_output=True,
         )
     names = getattr(checker, "feature_names_in_", None)
-    return _data_of(X, y, sample_weight, missing, names, expected, _TRAINING)
+    return _data_of(X, y, sample_weight, missing, names, expected, _TRAINING, dydx)
 
 
 @ignoring_overflow()
@@ -203,8 +211,9 @@ def _without_missing(y, estimator, names: _Names) -> tuple:
 
 
 def _data_of(
-    X, y, sample_weight, missing, feature_names, expected: Expected | None, names: _Names
-) -> Data:
+    X, y, sample_weight, missing, feature_names, expected: Expected | None, names: _Names,
+    dydx=None,
+) -> Data:  # fmt: skip
     """Check targets and weights, and leave out rows of zero weight."""
     if y.dtype.kind not in "biuf":
         try:
@@ -222,6 +231,10 @@ def _data_of(
         )
     if np.abs(data.y).max() > np.finfo(dtype).max:
         raise ValueError(f"{names.y} has values beyond {dtype}, the dtype of X.")
+    if dydx is not None:
+        if data.rows.sparse:
+            raise ValueError("dydx is given, but X is sparse. Use X.toarray().")
+        data = data._replace(slopes=checked_slopes(dydx, (*targets.shape, data.rows.shape[1])))
     weight = _weights_of(sample_weight, missing, targets.shape, names)
     if weight is None:
         return data

@@ -34,7 +34,12 @@ _MOST_NUMBERS = 3e7  # of one of the four matrices of a member: a gigabyte toget
 
 
 def settled(
-    parameters, shape: tuple[int, int] | None = None, n_outputs: int = 1, *, watched: bool = False
+    parameters,
+    shape: tuple[int, int] | None = None,
+    n_outputs: int = 1,
+    *,
+    watched: bool = False,
+    with_slopes: bool = False,
 ) -> SimpleNamespace:
     """The parameters of an estimator with a value in the place of each "auto".
 
@@ -48,12 +53,14 @@ def settled(
     n_outputs : int, default=1
     watched : bool, default=False
         Whether rows to watch are given, which asks for early stopping.
+    with_slopes : bool, default=False
+        Whether slopes are given, as many as there are numbers in X for each output.
     """
     values = parameters.get_params(deep=False)
     given = {name: value for name, value in values.items() if not _is_auto(value, name)}
     if watched:
         given.setdefault("early_stopping", True)
-    return SimpleNamespace(**(_choice(given, shape, n_outputs) | given))
+    return SimpleNamespace(**(_choice(given, shape, n_outputs, with_slopes) | given))
 
 
 def told(settings: SimpleNamespace) -> dict[str, Any]:
@@ -65,13 +72,15 @@ def _is_auto(value: Any, name: str) -> bool:
     return name in AUTO and isinstance(value, str) and value == "auto"
 
 
-def _choice(given: dict, shape: tuple[int, int] | None, n_outputs: int) -> dict[str, Any]:
+def _choice(
+    given: dict, shape: tuple[int, int] | None, n_outputs: int, with_slopes: bool
+) -> dict[str, Any]:
     """The row of the table for these parameters and data."""
     if shape is None or "solver" in given or "alpha" in given or given["warm_start"]:
         return _ONE
     n, d = shape
     hidden = hidden_sizes(given.get("hidden_layer_sizes", _FEW_ROWS["hidden_layer_sizes"]))
-    N, P = n * n_outputs, Layout((d, *hidden, n_outputs)).n_params
+    N, P = n * n_outputs * (1 + d * with_slopes), Layout((d, *hidden, n_outputs)).n_params
     numbers = P * min(N, P)
     few = N * numbers <= _MOST_WORK and numbers <= _MOST_NUMBERS
     choice = _FEW_ROWS if few else _MANY_ROWS

@@ -189,6 +189,34 @@ class OutputModels(NamedTuple):
     gradients: NDArray
     products: Root | Sequence[NDArray]
     index: Sequence[NDArray]
+    n_columns: NDArray | None = None  # of each J_kᵀ side by side; None if all have the same number
+
+    def beside(self, other: Self) -> Self:
+        """The models of these outputs and of those of another one, on the same parameters."""
+        n_columns = None
+        if isinstance(self.products, Root):
+            n_columns = np.concatenate([self._columns(), other._columns()])
+            products = Root(np.hstack([self.products.Jt, other.products.Jt]))
+        else:
+            products = [*self.products, *other.products]
+        return type(self)(
+            np.concatenate([self.losses, other.losses]),
+            np.concatenate([self.gradients, other.gradients]),
+            products,
+            [*self.index, *other.index],
+            n_columns,
+        )
+
+    def _columns(self) -> NDArray:
+        """The number of columns of each J_kᵀ side by side."""
+        if self.n_columns is not None:
+            return self.n_columns
+        n = len(self.losses)
+        return np.full(n, self.products.Jt.shape[1] // n)
+
+    def _added(self, values: NDArray) -> NDArray:
+        """The sums for each output of values for the columns of all J_kᵀ side by side."""
+        return np.array([part.sum() for part in np.split(values, np.cumsum(self._columns())[:-1])])
 
     def scaled(self, c: float) -> Self:
         """The models of c times these sums."""
@@ -209,8 +237,7 @@ class OutputModels(NamedTuple):
             return float(self.losses[0]), self.gradients[0], M
         loss, gradient = float(u @ self.losses), u @ self.gradients
         if isinstance(self.products, Root):
-            n = self.products.Jt.shape[1] // len(u)
-            return loss, gradient, Root(self.products.Jt * np.repeat(np.sqrt(u), n))
+            return loss, gradient, Root(self.products.Jt * np.repeat(np.sqrt(u), self._columns()))
         M = np.zeros((len(gradient),) * 2)
         for u_k, M_k, at in zip(u, self.products, self.index, strict=True):
             M[np.ix_(at, at)] += u_k * M_k
@@ -219,8 +246,7 @@ class OutputModels(NamedTuple):
     def losses_at(self, d: NDArray) -> NDArray:
         """The losses at θ + d."""
         if isinstance(self.products, Root):
-            squares = (d @ self.products.Jt).reshape(len(self.losses), -1) ** 2
-            second = squares.sum(axis=1)
+            second = self._added((d @ self.products.Jt) ** 2)
         else:
             each = zip(self.products, self.index, strict=True)
             second = np.array([d[at] @ M @ d[at] for M, at in each])
@@ -229,7 +255,7 @@ class OutputModels(NamedTuple):
     def traces(self, H: "Cholesky | Woodbury", u: NDArray) -> NDArray:
         """u_k tr(H⁻¹ J_kᵀ J_k) for each output k, with H of the ``sum`` for u and a diagonal."""
         if isinstance(H, Woodbury):
-            return H.leverages().reshape(len(u), -1).sum(axis=1)
+            return self._added(H.leverages())
         inverse, each = H.inverse(), zip(self.products, self.index, strict=True)
         return u * [np.vdot(inverse[np.ix_(at, at)], M) for M, at in each]
 

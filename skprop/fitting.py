@@ -109,7 +109,8 @@ class Solver(NamedTuple):
     """A function that minimises, with its options; "callable" is one given by the user.
 
     ``one_epoch`` tells that a run is a single pass over the rows, of a loop that is the user's;
-    ``verbose`` how many iterations are printed (see `Printer`).
+    ``verbose`` how many iterations are printed (see `Printer`); ``tied`` that the weight of slopes
+    is the user's, also under the evidence.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Solver(NamedTuple):
     options: dict[str, Any]
     one_epoch: bool = False
     verbose: int = 0
+    tied: bool = False
 
     @classmethod
     def of(cls, parameters, one_epoch: bool = False) -> Self:
@@ -128,7 +130,8 @@ class Solver(NamedTuple):
         options = {option: getattr(parameters, option) for option in names}
         if one_epoch:
             options["max_iter"] = 1
-        return cls(name, minimize, options, one_epoch, int(parameters.verbose))
+        tied = parameters.slope_weight != "auto"
+        return cls(name, minimize, options, one_epoch, int(parameters.verbose), tied)
 
     @property
     def finds_alpha(self) -> bool:
@@ -154,7 +157,7 @@ class Solver(NamedTuple):
         if self.name == "callable":
             return {}
         objective, options = fold.objective, dict(self.options)
-        n_effective = objective.total_weight * objective.layout.sizes[-1]
+        n_effective = float(objective.output_weights.sum())
         if callback is not None:
             options["callback"] = callback
         if fold.watched is not None:
@@ -162,6 +165,7 @@ class Solver(NamedTuple):
         if self.finds_alpha:
             require_memory(objective)
             options["min_decay"] = _decay_of_noise(n_effective, options["tol"])
+            options["tied"] = self.tied
         elif self.name in ("sgd", "adam"):
             options |= {"random_state": fold.seed, "state": earlier and earlier.state}
         else:

@@ -73,6 +73,11 @@ class FlatObjective:
         # the indices in θ of the entries of each A_i with α_i > 0
         self._penalised = np.flatnonzero(() if self._penalty is None else self._penalty)
 
+    @property
+    def n_residuals(self) -> int:
+        """The number of errors of values and of slopes in the loss of all rows."""
+        return self._data.n_residuals(self.n_samples)
+
     def __call__(self, theta: ArrayLike, rows=None) -> tuple[float, NDArray]:
         """Loss and gradient at θ.
 
@@ -165,7 +170,8 @@ class FlatObjective:
         Parameters
         ----------
         by_output : bool, default=False
-            Whether to return the share of each output in it, of shape (n_outputs,).
+            Whether to return the share of each output in it, of shape (n_outputs,); with slopes, a
+            mean of 0 is predicted for them, and their shares follow, output by output.
         """
         shares = self._data.losses_of_mean() / self._total_weight
         return shares if by_output else float(shares.sum())
@@ -204,7 +210,7 @@ class FlatObjective:
 
         Returns
         -------
-        ndarray of shape (n_outputs,)
+        ndarray of shape (n_outputs,), or (2 n_outputs,) with slopes, whose shares follow
 
         Raises
         ------
@@ -303,7 +309,8 @@ class FlatObjective:
         -------
         ndarray of shape (n_B · n_outputs,), and with α > 0 as many more as there are weights
             √(n w/(n_B W)) (f_K − y) row by row, which is √(w/W) (f_K − y) on all rows; then
-            √(α/W) A_i, in the order of θ.
+            √(α/W) A_i, in the order of θ. With slopes n_B · n_outputs · n_features errors of them
+            stand between, row by row and output by output, 0 where one is not known.
 
         Raises
         ------
@@ -427,7 +434,7 @@ class FlatObjective:
         loss : float
         gradient : ndarray of shape (n_params,)
         gauss_newton : ndarray of shape (n_params, n_params) or Root
-            What `skprop.factors.factorised` takes; a `Root` where N = n_samples · n_outputs is
+            What `skprop.factors.factorised` takes; a `Root` where N, the `n_residuals`, is
             less than n_params / 2 and n_params is at least 100.
 
         Raises
@@ -435,7 +442,7 @@ class FlatObjective:
         ValueError
             As in `normal_equations`.
         """
-        N, P = self._data.n_residuals(self.n_samples), self.n_params
+        N, P = self.n_residuals, self.n_params
         if not is_thin(N, P):
             return self.normal_equations(theta)
         return self._penalised_model(theta, self.output_models(theta))

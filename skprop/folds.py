@@ -87,8 +87,9 @@ class Fold(NamedTuple):
     earlier: Any = None
 
 
-def objective_of(data: Data, setup: Setup, alpha) -> MLPObjective:
+def objective_of(data: Data, setup: Setup, alpha, slope_weight: float = 1.0) -> MLPObjective:
     """The objective of some rows, in the standard units of a setup."""
+    slopes = None if data.slopes is None else setup.units.slopes(data.slopes)
     return MLPObjective(
         setup.units.rows(data.rows.X, data.rows.index).in_memory(),
         setup.units.targets(data.y),
@@ -96,6 +97,8 @@ def objective_of(data: Data, setup: Setup, alpha) -> MLPObjective:
         output_activation=setup.output_activation,
         alpha=alpha,
         sample_weight=data.weight,
+        dydx=slopes,
+        slope_weight=slope_weight,
     )
 
 
@@ -131,10 +134,12 @@ def folds(
     if earlier is None:
         setup, theta0 = _with_units(setup, parameters, data, theta0)
     alpha = 0.0 if by_evidence(parameters) else parameters.alpha
+    slope_weight = 1.0 if parameters.slope_weight == "auto" else parameters.slope_weight
 
     def objectives(train: Data, held_out: Data | None) -> tuple:
-        held_out = None if held_out is None else objective_of(held_out, setup, alpha=0.0)
-        return objective_of(train, setup, alpha), held_out
+        if held_out is not None:  # which are judged by their values alone
+            held_out = objective_of(held_out._replace(slopes=None), setup, alpha=0.0)
+        return objective_of(train, setup, alpha, slope_weight), held_out
 
     shared = None
     if not holds_out:  # the rows as they were given are let go before a solver runs

@@ -135,7 +135,8 @@ def noise_variance(
     squares: NDArray | float, n_observations: NDArray, n_effective: NDArray | float
 ) -> NDArray:
     """The σ_k² of greatest evidence, at given γ_k."""
-    return squares / freedom(n_observations, n_effective)  # Σ w r_k² / (N_k − γ_k)  (PRML 5.180)
+    free = freedom(n_observations, n_effective)
+    return squares / np.where(free > 0, free, 1.0)  # Σ w r_k² / (N_k − γ_k)  (PRML 5.180)
 
 
 def alphas(theta: NDArray, groups: list[NDArray], gamma: NDArray, noise: float) -> NDArray:

@@ -7,12 +7,13 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sklearn.utils import check_array
 
-from .checks import FLOATS, checked_rows, checked_weights
+from .checks import FLOATS, checked_rows, checked_slopes, checked_weights
 from .data_loss import DataLoss
 from .flat_objective import FlatObjective, WeightSums
 from .layout import Layout, checked_theta, hidden_sizes
 from .network import Network
 from .rows import Rows
+from .slope_error import SlopeError
 from .squared_error import SquaredError
 from .threads import ignoring_overflow
 
@@ -43,6 +44,12 @@ class MLPObjective(FlatObjective):
 
     whose mean over a partition of the rows, weighted by n_B, is L.
 
+    Known slopes y′_skj of the targets, ``dydx``, add to both sums over rows::
+
+        λ Σ_s w_s Σ_k Σ_j (∂f_k(x_s; θ)/∂x_j − y′_skj)²
+
+    with w_sk in the place of w_s where every target has a weight. W stays as it is.
+
     Parameters
     ----------
     X : {array-like, CSR matrix} of shape (n_samples, n_features)
@@ -59,6 +66,12 @@ class MLPObjective(FlatObjective):
         The L2 penalty α, as in `Ridge`; or one for each A_i, α_i ‖A_i‖² in the sum.
     sample_weight : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
         w, non-negative and not all zero; one for each row, or one for each target.
+    dydx : array-like of shape (n_samples, n_features) or (n_samples, n_outputs, n_features), \
+            optional
+        The slopes y′, in units of y per unit of X; NaN where one is not known. For dense X. The
+        first shape is for a single output.
+    slope_weight : float, default=1.0
+        λ, positive.
 
     Attributes
     ----------
@@ -69,9 +82,10 @@ class MLPObjective(FlatObjective):
     total_weight : float
         W, the sum of the weights of the rows.
     output_weights : ndarray of shape (n_outputs,)
-        The sum of the weights of the targets of each output.
+        The sum of the weights of the targets of each output; then, with ``dydx``, of the slopes of
+        each, without λ.
     n_observations : int
-        The number of targets of positive weight.
+        The number of targets, and of known slopes, of positive weight.
     layout : Layout
         Where the A_i and b_i lie in θ.
     dtype : numpy.dtype
@@ -114,6 +128,8 @@ class MLPObjective(FlatObjective):
         output_activation: str = "identity",
         alpha: float | Sequence[float] = 0.0,
         sample_weight: ArrayLike | None = None,
+        dydx: ArrayLike | None = None,
+        slope_weight: float = 1.0,
     ):
         if not isinstance(X, Rows):
             X = Rows(check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X"))
@@ -130,7 +146,11 @@ class MLPObjective(FlatObjective):
 
         layout = Layout((X.shape[1], *hidden_sizes(hidden_layer_sizes), y.shape[1]))
         w, sums = _weights(sample_weight, y.shape, X.dtype)
-        data = DataLoss(SquaredError(X, y, w, layout, output_activation))
+        values, slopes = SquaredError(X, y, w, layout, output_activation), None
+        if dydx is not None:
+            y_x, v, sums = _slopes(dydx, slope_weight, (*y.shape, X.shape[1]), w, sums, X)
+            slopes = SlopeError(X, y_x, v, layout, output_activation)
+        data = DataLoss(values, slopes)
         super().__init__(data, layout, X.dtype, len(y), sums, alpha)
         self.output_activation, self._rows = output_activation, X
 
@@ -193,3 +213,34 @@ def _weights(
         else:
             of_outputs = np.ldexp(w.sum(axis=0), exponent)
     return w.astype(dtype), WeightSums(total, exponent, of_outputs, positive.size, logarithms)
+
+
+def _slopes(
+    dydx: ArrayLike, factor: float, shape: tuple[int, int, int], w: NDArray | None,
+    sums: WeightSums, X: Rows,
+) -> tuple[NDArray, NDArray, WeightSums]:  # fmt: skip
+    """Slopes of shape (n, d_K, d_0), 0 where not known; their weights λ w; and all sums of weights.
+
+    ``w`` and ``sums`` are those of the values.
+    """
+    if X.sparse:
+        raise ValueError("dydx is given, but X is sparse. Use X.toarray().")
+    if not 0 < factor < math.inf:
+        raise ValueError(f"slope_weight={factor!r}; it is a positive number.")
+    slopes = checked_slopes(dydx, shape)
+    known = ~np.isnan(slopes)
+    w = np.ones((1, 1)) if w is None else w.astype(np.float64)
+    v = np.where(known, w[..., None], 0.0)
+    positive = v[v > 0]
+    logarithms = np.log(positive).sum() + positive.size * (sums.exponent * _LN_2 + math.log(factor))
+    with np.errstate(over="ignore", under="ignore"):
+        of_outputs = np.ldexp(v.sum(axis=(0, 2)), sums.exponent)
+        slopes = np.where(known, slopes, 0.0).astype(X.dtype)
+    if not np.isfinite(slopes).all():
+        raise ValueError(f"dydx has values beyond {X.dtype}, in the units the network works in.")
+    sums = sums._replace(
+        of_outputs=np.concatenate([sums.of_outputs, of_outputs]),
+        n_observations=sums.n_observations + positive.size,
+        logarithms=sums.logarithms + float(logarithms),
+    )
+    return slopes, (factor * v).astype(X.dtype), sums

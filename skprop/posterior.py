@@ -53,14 +53,13 @@ _FITTED_NOISE, _ALL_FREEDOM = 0.1, 0.9
 
 def affordable(objective: MLPObjective) -> bool:
     """Whether the posterior takes so little time and memory that it is computed unasked."""
-    P, work = objective.n_params, objective.n_samples * objective.layout.sizes[-1]
+    P, work = objective.n_params, objective.n_residuals
     return P <= _MAX_PARAMS and work * P**2 <= _MAX_WORK
 
 
 def require_memory(objective: MLPObjective) -> None:
     """A ValueError if the four matrices of a posterior exceed the memory."""
-    d_K = objective.layout.sizes[-1]
-    P, N = objective.n_params, objective.n_samples * d_K
+    P, N, d_K = objective.n_params, objective.n_residuals, len(objective.output_weights)
     side = N if is_thin(N, P) else P
     own = (
         0 if d_K == 1 or is_thin(N, P) else 2 * d_K * objective.layout.of_one_output().n_params ** 2
@@ -116,7 +115,8 @@ def linear_laplace(objective: MLPObjective, theta: NDArray) -> Evidence | None:
     share = spread(groups, shares, layout.n_params)
     with np.errstate(under="ignore"):
         models = objective.output_models(theta).scaled(W)
-        variances = 2 * objective.loss_of_mean(by_output=True) * (W / N)
+        share_of_weight = W / np.where(N > 0, N, 1.0)
+        variances = 2 * objective.loss_of_mean(by_output=True) * share_of_weight
         losses, gammas = models.losses, np.zeros(len(N))
         try:
             for _ in range(1 if len(N) == 1 else _ROUNDS):

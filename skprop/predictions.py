@@ -176,7 +176,13 @@ class FittedNetworks(FittedAttributes):
             return r2_score(y, prediction, sample_weight=sample_weight)
         return r2_of_targets(self, y, prediction, sample_weight)
 
-    def fit_posterior(self, X, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def fit_posterior(
+        self,
+        X,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        dydx: ArrayLike | None = None,
+    ) -> Self:
         """Compute the posterior of a fitted network, for ``predict(X, return_std=True)``.
 
         Under ``alpha="evidence"`` `fit` does so by itself, and α and σ² stay those that it found.
@@ -191,6 +197,8 @@ class FittedNetworks(FittedAttributes):
             The rows to learn the noise and the posterior from, as a rule those of the fit.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
+        dydx : array-like, optional
+            Slopes, as in `fit`.
 
         Returns
         -------
@@ -207,8 +215,8 @@ class FittedNetworks(FittedAttributes):
         check_is_fitted(self, "theta_")
         setup = Setup.of(self)
         with self._unchanged_on_error():
-            data = training_data(self, X, y, sample_weight, setup.expected)
-            objective = objective_of(data, setup, alpha=0.0)
+            data = training_data(self, X, y, sample_weight, setup.expected, dydx)
+            objective = objective_of(data, setup, 0.0, self._slope_factor())
             require_memory(objective)
             thetas = self._of_members("theta_")
             if hasattr(self, "alpha_"):  # α and σ² stay those of the fit
@@ -221,7 +229,7 @@ class FittedNetworks(FittedAttributes):
                     "The posterior cannot be computed: the Gauss–Newton matrix is infinite, "
                     "NaN, or singular to rounding."
                 )
-            self._set(posterior_attributes(posteriors, setup))
+            self._set(posterior_attributes(posteriors, setup, self._slope_factor()))
         return self
 
     @overload

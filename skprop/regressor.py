@@ -116,6 +116,12 @@ class MLPSigmoidRegressor(
         anew, ``warm_start`` and `partial_fit` keep the units of the first call.
     missing_targets : {"error", "ignore"}, default="error"
         Whether a NaN in y is an error, or has weight 0; a row without any target is left out.
+    slope_weight : float or "auto", default="auto"
+        λ, where slopes ``dydx`` are given to `fit`: the loss gains
+        λ Σ_s w_s Σ_k Σ_j (∂f_k/∂x_j − ∂y_k/∂x_j)², in standard units, beside the sum of the squared
+        errors of the values. "auto" is 1; under ``alpha="evidence"`` and "ard" the slopes of each
+        output then have a noise of their own, so that the data say how much they count. A number
+        holds the ratio of the two.
 
     Attributes
     ----------
@@ -176,6 +182,8 @@ class MLPSigmoidRegressor(
     noise_variance_ : float or ndarray of shape (n_outputs,)
         Variance σ² of the noise of a row of weight 1, in the units of y squared; a float where y
         was one-dimensional. This and the next two wherever ``predict(X, return_std=True)`` works.
+    slope_noise_variance_ : ndarray of shape (n_features,) or (n_outputs, n_features)
+        Likewise of the slopes, in the units of ``dydx`` squared, where there were some.
     effective_n_parameters_ : float
         γ, the number of parameters that the data determine.
     log_evidence_ : float
@@ -263,6 +271,7 @@ class MLPSigmoidRegressor(
         n_members: int | Literal["auto"] = "auto",
         standardize: bool = True,
         missing_targets: str = "error",
+        slope_weight: float | Literal["auto"] = "auto",
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.output_activation = output_activation
@@ -290,6 +299,7 @@ class MLPSigmoidRegressor(
         self.n_members = n_members
         self.standardize = standardize
         self.missing_targets = missing_targets
+        self.slope_weight = slope_weight
 
     # ---- fitting -----------------------------------------------------------------------
 
@@ -301,6 +311,7 @@ class MLPSigmoidRegressor(
         X_val=None,
         y_val: ArrayLike | None = None,
         sample_weight_val: ArrayLike | None = None,
+        dydx: ArrayLike | None = None,
     ) -> Self:
         """Fit the network.
 
@@ -318,6 +329,10 @@ class MLPSigmoidRegressor(
             Their targets.
         sample_weight_val : array-like of shape (n_val,) or (n_val, n_outputs), optional
             Their weights.
+        dydx : array-like of shape (n_samples, n_features), or (n_samples, n_outputs, n_features), \
+                optional
+            Slopes ∂y/∂x of the targets, in units of y per unit of x, to be learnt with them; NaN
+            where one is not known. The first shape is for a single output. X is dense then.
 
         Returns
         -------
@@ -338,7 +353,7 @@ class MLPSigmoidRegressor(
         with self._unchanged_on_error():
             self._validate_params()
             earlier = self._earlier() if self.warm_start else None
-            settings, *data = self._settled(earlier, X, y, sample_weight, held_out)
+            settings, *data = self._settled(earlier, X, y, sample_weight, dydx, held_out)
             with fit_task(self, settings.n_members, X, y, sample_weight) as report_of:
                 setup, fold_of = folds(settings, *data, earlier)
                 forgotten = attributes([]) if earlier is None else {}
@@ -349,7 +364,13 @@ class MLPSigmoidRegressor(
         return self
 
     @available_if(is_incremental)
-    def partial_fit(self, X, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
+    def partial_fit(
+        self,
+        X,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        dydx: ArrayLike | None = None,
+    ) -> Self:
         """Make one pass over X and y, in mini-batches, from where the last call stopped.
 
         Offered for ``solver="sgd"`` and ``"adam"`` without early stopping. The first call
@@ -362,6 +383,8 @@ class MLPSigmoidRegressor(
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
+        dydx : array-like, optional
+            Slopes, as in `fit`.
 
         Returns
         -------
@@ -375,14 +398,20 @@ class MLPSigmoidRegressor(
         """
         with self._unchanged_on_error():
             self._validate_params()
-            settings, *data = self._settled(self._earlier(), X, y, sample_weight, one_network=True)
+            settings, *data = self._settled(
+                self._earlier(), X, y, sample_weight, dydx, one_network=True
+            )
             setup, fold_of = folds(settings, *data, self._earlier())
             self._set(setup.attributes() | {"settings_": told(settings)})
             self._adopt([fit_one(fold_of(0), Solver.of(settings, one_epoch=True))])
         return self
 
     def make_objective(
-        self, X, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        X,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        dydx: ArrayLike | None = None,
     ) -> tuple[MLPObjective, NDArray]:
         """The function that `fit` would minimise, and where it would start.
 
@@ -394,6 +423,8 @@ class MLPSigmoidRegressor(
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
+        dydx : array-like, optional
+            Slopes, as in `fit`.
 
         Returns
         -------
@@ -431,7 +462,7 @@ class MLPSigmoidRegressor(
             )
         self._validate_params()
         earlier = self._earlier() if self.warm_start else None
-        _, *data = self._settled(earlier, X, y, sample_weight, one_network=True)
+        _, *data = self._settled(earlier, X, y, sample_weight, dydx, one_network=True)
         setup, fold_of = folds(settings, *data, earlier)
         prepared = (setup.attributes() | {"settings_": told(settings)}).items()
         self._prepared = {name: value for name, value in prepared if value is not MISSING}
@@ -489,15 +520,24 @@ class MLPSigmoidRegressor(
         return (Setup.of(self), Fit.of(self)) if hasattr(self, "theta_") else None
 
     def _settled(
-        self, earlier, X, y, sample_weight, held_out=(None, None, None), one_network=False
+        self,
+        earlier,
+        X,
+        y,
+        sample_weight,
+        dydx=None,
+        held_out=(None, None, None),
+        one_network=False,
     ) -> tuple[SimpleNamespace, Data, Data | None]:
         """Validate data, and settle the parameters by them; nothing is stored."""
         watched = held_out[0] is not None
         check_together(settled(self, watched=watched))
         expected = None if earlier is None else earlier[0].expected
-        data = training_data(self, X, y, sample_weight, expected)
+        data = training_data(self, X, y, sample_weight, expected, dydx)
         shape = None if one_network else data.rows.shape
-        settings = settled(self, shape, data.y.shape[1], watched=watched)
+        settings = settled(
+            self, shape, data.y.shape[1], watched=watched, with_slopes=dydx is not None
+        )
         check_together(settings)
         check_held_out(settings, *held_out)
         if watched:
@@ -508,4 +548,4 @@ class MLPSigmoidRegressor(
         """Warn of what went wrong in the fits, and write their attributes."""
         for message in sorted({fit.warning for fit in fits if fit.warning}):
             warnings.warn(message, ConvergenceWarning, stacklevel=3)
-        self._set(attributes(fits, Setup.of(self)))
+        self._set(attributes(fits, Setup.of(self), self._slope_factor()))

@@ -70,6 +70,13 @@ class StandardUnits(NamedTuple):
         return y[:, 0] if self.single_output else y
 
     @ignoring_overflow()
+    def slopes(self, dydx: NDArray) -> NDArray:
+        """Turn raw slopes of shape (n, n_outputs, n_features) into standard units."""
+        if self.x is None:
+            return dydx
+        return dydx * self.x.scale_ / self.scale[:, None]
+
+    @ignoring_overflow()
     def raw(self, f: NDArray) -> NDArray:
         """Turn outputs of shape (n, n_outputs) into raw units; a ValueError if one overflows."""
         return self._finite(f if self.y is None else f * self.y.scale_ + self.y.mean_)
@@ -138,6 +145,12 @@ class StandardUnits(NamedTuple):
                 "fit."
             )
         return raw
+
+    def raw_slope_variance(self, variance: NDArray) -> NDArray:
+        """Turn variances of slopes, of shape (n_outputs,), into those of raw slopes."""
+        with np.errstate(over="ignore", under="ignore"):
+            raw = (np.sqrt(variance) * self.scale)[:, None]
+            return (raw if self.x is None else raw / self.x.scale_) ** 2
 
     def _finite(self, values: NDArray) -> NDArray:
         values = self._shaped(values)

@@ -1,5 +1,6 @@
 """The sum of squared errors of a network over rows, and its gradient, block by block."""
 
+import math
 from functools import partial
 
 import numpy as np
@@ -7,6 +8,7 @@ from numpy.typing import NDArray
 
 from .backprop import backward, backward_outer, forward
 from .blocks import LEAST_ROWS, Block, RowBlocks, RowIndex, block_rows, split
+from .jacobian import output_jacobian
 from .layout import Layout
 from .rows import Rows, take
 from .sigmoid import tanh, tanh_slope
@@ -43,6 +45,11 @@ class SquaredError:
         self.workspaces = Spare(partial(Workspace, *buffers))
         self.tangent_workspaces = Spare(partial(TangentWorkspace, *buffers))
 
+    @property
+    def n_each(self) -> int:
+        """The number of residuals of an output at a row."""
+        return 1
+
     def sums(
         self, theta: NDArray, rows: RowIndex, n_rows: int, with_gradient: bool
     ) -> tuple[float, NDArray | None]:
@@ -54,6 +61,31 @@ class SquaredError:
         loss, *gradient = blocks.sum(partial(self._part_sums, B, with_gradient))
         self.parameters.give_back(parameters)
         return loss, self.pulled_back(*gradient) if with_gradient else None
+
+    def fill_jacobian(
+        self, theta: NDArray, rows: RowIndex, n_rows: int, c: float, size: int, J: NDArray,
+        r: NDArray | None = None,
+    ) -> None:  # fmt: skip
+        """Write √(c w) ∂f_K/∂θ into J, of shape (d_K, P or Q, 1, n_rows), and √(c w) (f_K − y) into
+        r, of shape (d_K, 1, n_rows), if it is given, in blocks of ``size`` rows."""
+        B, J = self.form.of(theta), J[:, :, 0]
+
+        def fill_part(blocks: list[Block]) -> None:
+            for rows_, at, m in blocks:
+                root, x = self.root_weight(rows_, c), self.X.read_dense(rows_, m)
+                f = output_jacobian(B, theta, x, self.form, J[:, :, at], root)
+                if r is not None:
+                    f -= self.y[rows_]
+                    f *= root  # √(c w) (f_K − y)
+                    r[:, 0, at] = f.T
+
+        work = n_rows * (self.work + J.shape[0] * J.shape[1])
+        RowBlocks(rows, n_rows, size, work).fill(fill_part)
+
+    def root_weight(self, rows: RowIndex, c: float) -> NDArray | float:
+        """√(c w) of some rows, of shape (rows, 1) or (rows, d_K), or a number."""
+        scale = math.sqrt(c)
+        return scale if self.weights is None else scale * np.sqrt(self.weights[rows])
 
     def is_one_block(self, n_rows: int) -> bool:
         """Whether so many rows are computed together."""

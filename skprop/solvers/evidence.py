@@ -46,6 +46,7 @@ def minimize_evidence(
     alpha0: ArrayLike | None = None,
     noise0: float | None = None,
     to_peak: bool = False,
+    tied: bool = False,
     tol: float = 1e-4,
     min_decay: float = 0.0,
     n_iter_no_change: float = 25,
@@ -87,6 +88,9 @@ def minimize_evidence(
     to_peak : bool, default=False
         Whether the run ends where the log evidence has not risen for 10 iterations, and returns
         the iterate at which it was greatest.
+    tied : bool, default=False
+        Whether the slopes of an output, whose weight is then λ times that of its values, have the
+        σ_k² of the values.
     tol : float, default=1e-4
         The run ends where no entry of the gradient of L exceeds ``tol`` and neither an α_i nor σ²
         changes by more than ten times this share of itself.
@@ -125,7 +129,7 @@ def minimize_evidence(
     """
     theta = floating(theta0)
     check_limits(tol, min_decay, max_iter, max_fun)
-    data = _Data(objective, groups)
+    data = _Data(objective, groups, tied)
     progress, history = Progress(n_iter_no_change, min_decay=min_decay, callback=callback), []
     with progress.running():
         noise = data.variance if noise0 is None else np.array(noise0, np.float64, ndmin=1)
@@ -233,10 +237,14 @@ class _Expansion(NamedTuple):
 class _Data:
     """Σ u_k r_k² of the data as a function of θ, and the most probable α_i and σ_k²."""
 
-    def __init__(self, objective, groups: Sequence[NDArray] | None):
+    def __init__(self, objective, groups: Sequence[NDArray] | None, tied: bool):
+        self.tied = tied
         self._objective = objective
         self.W, self.N = objective.total_weight, objective.output_weights
-        self.variance = 2 * objective.loss_of_mean(by_output=True) * (self.W / self.N)  # of targets
+        share = self.W / np.where(self.N > 0, self.N, 1.0)
+        self.variance = 2 * objective.loss_of_mean(by_output=True) * share  # of targets
+        if tied:
+            self.variance = self.noise(self.variance * self.N)
         weights = [np.concatenate(objective.layout.weight_indices())]
         self.groups = weights if groups is None else list(groups)
         self.nfev = self.njev = 0  # evaluations of r², and of its expansion
@@ -286,8 +294,15 @@ class _Data:
     def update(self, at: _Expansion, found: Evidence) -> _Prior:
         """The most probable α_i and σ_k² at the γ_i and γ_k of a posterior."""
         squares, gammas = at.squares_and_gammas(found)
-        noise = noise_variance(squares, self.N, gammas)
+        noise = self.noise(squares, gammas)
         return self.prior(at, found.gamma, np.maximum(noise, _LEAST_NOISE * self.variance))
+
+    def noise(self, squares: NDArray, gammas: NDArray | float = 0.0) -> NDArray:
+        """The most probable σ_k² at given γ_k, shared by values and slopes if they are ``tied``."""
+        if not self.tied:
+            return noise_variance(squares, self.N, gammas)
+        each = (a.reshape(2, -1).sum(axis=0) for a in (squares, self.N, gammas))
+        return np.tile(noise_variance(*each), 2)
 
     def log_likelihood(self, noise: NDArray) -> float:
         """ln p of the residuals when their variances are ``noise``, up to a constant."""

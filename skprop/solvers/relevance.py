@@ -15,6 +15,7 @@ def minimize_relevance(
     objective,
     theta0: ArrayLike,
     *,
+    tied: bool = False,
     tol: float = 1e-4,
     min_decay: float = 0.0,
     n_iter_no_change: float = 25,
@@ -33,7 +34,7 @@ def minimize_relevance(
 
     Parameters
     ----------
-    objective, theta0, tol, n_iter_no_change, max_iter, max_fun, callback
+    objective, theta0, tied, tol, n_iter_no_change, max_iter, max_fun, callback
         As in `minimize_evidence`; the limits are those of the runs together.
     min_decay : float, default=0.0
         As in `minimize_evidence` for the first run. Above 0 the others end at the greatest log
@@ -63,7 +64,7 @@ def minimize_relevance(
             callback(iteration)
 
         found = minimize_evidence(
-            objective, start, **options, tol=tol, n_iter_no_change=n_iter_no_change,
+            objective, start, **options, tied=tied, tol=tol, n_iter_no_change=n_iter_no_change,
             max_iter=max_iter - nit, max_fun=max(max_fun - nfev, 1), callback=callback and counted,
         )  # fmt: skip
         runs.append(found)
