@@ -244,7 +244,7 @@ class _Data:
         share = self.W / np.where(self.N > 0, self.N, 1.0)
         self.variance = 2 * objective.loss_of_mean(by_output=True) * share  # of targets
         if tied:
-            self.variance = self.noise(self.variance * self.N)
+            self.variance = self.noise(self.variance * self.N, np.zeros(len(self.N)))
         weights = [np.concatenate(objective.layout.weight_indices())]
         self.groups = weights if groups is None else list(groups)
         self.nfev = self.njev = 0  # evaluations of r², and of its expansion
@@ -297,11 +297,11 @@ class _Data:
         noise = self.noise(squares, gammas)
         return self.prior(at, found.gamma, np.maximum(noise, _LEAST_NOISE * self.variance))
 
-    def noise(self, squares: NDArray, gammas: NDArray | float = 0.0) -> NDArray:
+    def noise(self, squares: NDArray, gammas: NDArray) -> NDArray:
         """The most probable σ_k² at given γ_k, shared by values and slopes if they are ``tied``."""
         if not self.tied:
             return noise_variance(squares, self.N, gammas)
-        each = (a.reshape(2, -1).sum(axis=0) for a in (squares, self.N, gammas))
+        each = (np.reshape(a, (2, -1)).sum(axis=0) for a in (squares, self.N, gammas))
         return np.tile(noise_variance(*each), 2)
 
     def log_likelihood(self, noise: NDArray) -> float:
