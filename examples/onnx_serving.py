@@ -5,7 +5,9 @@ Serving with ONNX
 Serve a fitted network without Python's scientific stack: export it to ONNX, run it elsewhere.
 
 The graph has everything from the raw recipe to MPa in it, the scaling included. onnxruntime
-runs it here; the same file runs in its C++, Java, C# and browser versions.
+runs it here; the same file runs in its C++, Java, C# and browser versions. To serve it over HTTP::
+
+    python examples/server/serve.py examples/output/concrete_float64.onnx
 """
 
 import argparse
