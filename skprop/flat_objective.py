@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from .checks import checked_alphas
 from .data_loss import DataLoss
 from .factors import OutputModels, Root, is_thin, plus_diagonal
-from .layout import Layout, Params, checked_theta
+from .layout import Layout, Params, checked_theta, nearest
 from .rows import checked_row_numbers
 from .threads import ALONE, guarded, ignoring_overflow, single_threaded_blas
 from .workspace import check_memory
@@ -90,7 +90,9 @@ class FlatObjective:
         Returns
         -------
         loss : float
+            In float32 it is infinite where a finite entry of θ is beyond the range of that.
         gradient : ndarray of shape (n_params,)
+            Computed in the precision of the objective; in float64 if θ is.
 
         Raises
         ------
@@ -179,8 +181,9 @@ class FlatObjective:
     @ignoring_overflow()
     def _evaluate(self, theta, rows, with_gradient) -> tuple[float, NDArray | None]:
         rows, n_rows = checked_row_numbers(rows, self.n_samples)
+        given, is_beyond = nearest(theta, self.dtype)
         with ALONE if n_rows <= self._data.small_rows else single_threaded_blas():
-            theta = checked_theta(theta, self.layout, self.dtype)
+            theta = checked_theta(given, self.layout, self.dtype)
             loss, gradient = self._data.sums(theta, rows, n_rows, with_gradient)
             scale = _scale(self, n_rows)
             loss *= 0.5 * scale
@@ -193,7 +196,9 @@ class FlatObjective:
                     gradient += shrinkage
             if with_gradient:
                 gradient = gradient.astype(self.dtype, copy=False)
-        return loss, gradient
+                if given.dtype == np.float64:  # methods that work in float64 want that of it too
+                    gradient = gradient.astype(np.float64, copy=False)
+        return math.inf if is_beyond else loss, gradient
 
     def terms(self, n_rows: int) -> tuple[DataLoss, float, NDArray | None]:
         """The sums over the data, their factor on n_B rows, and α/W of each parameter or None."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from sklearn.utils import check_random_state
 
-__all__ = ["Layout", "Params", "checked_theta", "hidden_sizes"]
+__all__ = ["Layout", "Params", "checked_theta", "hidden_sizes", "nearest"]
 
 Params = list[tuple[NDArray, NDArray]]
 
@@ -139,6 +139,18 @@ def hidden_sizes(hidden_layer_sizes: int | Sequence[int]) -> tuple[int, ...]:
             "each at least 1: (50,), (20, 10), or () for no hidden layer."
         )
     return tuple(int(d) for d in sizes)
+
+
+def nearest(theta: ArrayLike, dtype: DTypeLike) -> tuple[NDArray, bool]:
+    """θ, with entries that are finite but beyond the range of ``dtype`` put at its ends, and
+    whether there are any."""
+    theta = np.asarray(theta)
+    if theta.dtype != np.float64 or dtype == np.float64:
+        return theta, False
+    limit = float(np.finfo(dtype).max)
+    if not limit < np.abs(theta).max(initial=0) < math.inf:
+        return theta, False
+    return np.clip(theta, -limit, limit), True
 
 
 @np.errstate(over="ignore", invalid="ignore")

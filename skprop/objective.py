@@ -15,7 +15,7 @@ from .network import Network
 from .rows import Rows
 from .slope_error import SlopeError
 from .squared_error import SquaredError
-from .threads import ignoring_overflow
+from .threads import guarded, ignoring_overflow
 
 __all__ = ["MLPObjective"]
 
@@ -153,6 +153,67 @@ class MLPObjective(FlatObjective):
         data = DataLoss(values, slopes)
         super().__init__(data, layout, X.dtype, len(y), sums, alpha)
         self.output_activation, self._rows = output_activation, X
+
+    def __repr__(self) -> str:
+        widths = "-".join(map(str, self.layout.sizes))
+        alpha = self.alpha if isinstance(self.alpha, float) else self.alpha.tolist()
+        return (
+            f"<MLPObjective of {self.n_samples} samples: network {widths}, "
+            f"n_params={self.n_params}, output_activation={self.output_activation!r}, "
+            f"alpha={alpha!r}, {self.dtype}>"
+        )
+
+    def value(self, theta: ArrayLike) -> float:
+        """L(θ), as `loss` on all rows, for tools that take each argument for a parameter.
+
+        Parameters
+        ----------
+        theta : array-like of shape (n_params,)
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError
+            As in `__call__`.
+        """
+        return self.loss(theta)
+
+    @guarded
+    def losses(self, thetas: ArrayLike) -> NDArray:
+        """L at each of several θ, for samplers and optimisers that work with a population.
+
+        Each is the number that `loss` gives for it alone.
+
+        Parameters
+        ----------
+        thetas : array-like of shape (m, n_params)
+
+        Returns
+        -------
+        ndarray of shape (m,), in float64
+
+        Raises
+        ------
+        ValueError
+            As in `__call__`, for one of them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from skprop import MLPObjective
+        >>> x = np.linspace(-1, 1, 50)
+        >>> objective = MLPObjective(x[:, None], np.sin(3 * x), hidden_layer_sizes=5)
+        >>> population = np.random.default_rng(0).normal(size=(20, objective.n_params))
+        >>> objective.losses(population).shape
+        (20,)
+        """
+        thetas = np.asarray(thetas)
+        if thetas.ndim != 2:
+            raise ValueError(f"thetas has shape {thetas.shape}; it is (m, n_params).")
+        return np.array([self.loss(theta) for theta in thetas], dtype=np.float64)
 
     def predict(self, theta: ArrayLike, X) -> NDArray:
         """f_K(θ, x) for each row of X, in the units of the targets of this objective.

@@ -59,7 +59,7 @@ def rows_of_the_table():
 
 def test_each_row_of_the_table_names_a_test_or_a_reason():
     rows = list(rows_of_the_table())
-    assert len(rows) >= 36
+    assert len(rows) >= 39
     tests = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests").glob("test_*.py"))
     for _, _, how, shown_by in rows:
         if shown_by == "–":
@@ -335,6 +335,45 @@ def test_emcee():
     assert np.mean(sampler.acceptance_fraction) > 0.2
     densities = sampler.get_log_prob()
     assert densities[-50:].mean() > densities[:5].mean()
+
+
+def test_iminuit():
+    iminuit = pytest.importorskip("iminuit")
+    objective, theta0 = a_fit()
+    minuit = iminuit.Minuit(objective.value, theta0, grad=objective.gradient)
+    minuit.migrad()
+    assert minuit.valid
+    assert minuit.fval < 0.5 * objective.loss(theta0)
+    assert minuit.ngrad > 0
+
+
+def test_cma():
+    cma = pytest.importorskip("cma")
+    objective, theta0 = a_fit()
+    strategy = cma.CMAEvolutionStrategy(theta0, 0.3, {"verbose": -9, "seed": 1})
+    for _ in range(60):
+        population = strategy.ask()
+        strategy.tell(population, objective.losses(population).tolist())
+    assert strategy.result.fbest < 0.5 * objective.loss(theta0)
+
+
+def test_pymoo():
+    pytest.importorskip("pymoo")
+    from pymoo.algorithms.soo.nonconvex.de import DE
+    from pymoo.core.problem import Problem
+    from pymoo.optimize import minimize
+
+    objective, theta0 = a_fit()
+
+    class Fit(Problem):
+        def __init__(self):
+            super().__init__(n_var=objective.n_params, n_obj=1, xl=-3, xu=3)
+
+        def _evaluate(self, x, out):
+            out["F"] = objective.losses(x)
+
+    result = minimize(Fit(), DE(pop_size=40), ("n_gen", 40), seed=1)
+    assert result.F[0] < 0.8 * objective.loss(theta0)
 
 
 def test_nlopt():

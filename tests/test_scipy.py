@@ -1,5 +1,6 @@
 """The flat gradient, and what is of second order, in the hands of scipy.optimize."""
 
+import inspect
 from functools import partial
 
 import numpy as np
@@ -111,3 +112,84 @@ def test_a_float32_objective_works_in_float64_hands():
         objective, theta0.astype(float), jac=True, method="L-BFGS-B", options={"gtol": 1e-3}
     )
     assert result.fun < 0.2 * objective.loss(theta0)
+
+
+# ---- for other tools -----------------------------------------------------------------------
+
+
+def float32_objective():
+    return MLPObjective((20 * X).astype(np.float32), Y / 100, hidden_layer_sizes=3, alpha=3.0)
+
+
+@pytest.mark.parametrize("method", ["TNC", "SLSQP", "L-BFGS-B", "BFGS", "CG"])
+def test_methods_that_compute_in_float64_take_a_float32_objective(method):
+    objective = float32_objective()
+    theta0 = objective.initial_theta(0).astype(np.float64)
+    result = optimize.minimize(objective, theta0, jac=True, method=method)
+    assert result.fun < 0.2 * objective.loss(theta0)
+
+
+def test_the_gradient_has_the_precision_of_theta_and_the_digits_of_the_objective():
+    objective = float32_objective()
+    theta = objective.initial_theta(0)
+    loss, gradient = objective(theta)
+    loss64, gradient64 = objective(theta.astype(np.float64))
+    assert (gradient.dtype, gradient64.dtype) == (np.float32, np.float64)
+    assert loss64 == loss
+    np.testing.assert_array_equal(gradient64, gradient)
+    assert OBJECTIVE(THETA0.astype(np.float32))[1].dtype == np.float64
+
+
+@pytest.mark.parametrize("where", [slice(None), 0, -1, 5])
+@pytest.mark.parametrize("value", [1e40, -1e40, 1e300])
+def test_a_line_search_that_goes_beyond_float32_finds_an_infinite_loss(value, where):
+    objective = float32_objective()
+    theta = objective.initial_theta(0).astype(np.float64)
+    theta[where] = value
+    assert objective.loss(theta) == np.inf
+    assert objective(theta)[0] == np.inf
+    assert objective.loss(theta, slice(0, 10)) == np.inf
+
+
+def test_what_is_no_number_is_an_error_still():
+    objective = float32_objective()
+    for value in (np.inf, -np.inf, np.nan):
+        theta = np.full(objective.n_params, value)
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            objective.loss(theta)
+        theta[1:] = 1e40
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            objective.loss(theta)
+
+
+def test_value_has_one_argument_alone():
+    assert list(inspect.signature(OBJECTIVE.value).parameters) == ["theta"]
+    assert OBJECTIVE.value(THETA0) == OBJECTIVE.loss(THETA0)
+
+
+def test_the_losses_of_a_population_are_those_of_its_members():
+    thetas = np.random.default_rng(0).normal(size=(7, len(THETA0)))
+    for objective in (OBJECTIVE, float32_objective()):
+        population = thetas[:, : objective.n_params]
+        population = np.resize(population, (7, objective.n_params))
+        losses = objective.losses(population)
+        assert losses.dtype == np.float64
+        np.testing.assert_array_equal(losses, [objective.loss(theta) for theta in population])
+        assert objective.losses(population[:0]).shape == (0,)
+        with pytest.raises(ValueError, match=r"thetas has shape"):
+            objective.losses(population[0])
+        with pytest.raises(ValueError, match="n_params"):
+            objective.losses(population[:, :-1])
+    population[3] = 1e40
+    assert np.flatnonzero(np.isinf(objective.losses(population))).tolist() == [3]
+
+
+def test_the_repr_says_what_an_objective_is():
+    objective = float32_objective()
+    assert repr(objective) == (
+        f"<MLPObjective of {len(X)} samples: network {X.shape[1]}-3-1, "
+        f"n_params={objective.n_params}, output_activation='identity', alpha=3.0, float32>"
+    )
+    several = MLPObjective(X, Y, hidden_layer_sizes=(), alpha=[0.5], output_activation="sigmoid")
+    assert f"network {X.shape[1]}-1, " in repr(several)
+    assert "alpha=[0.5]" in repr(several)
