@@ -329,6 +329,7 @@ def main():
     parser.add_argument("--data", type=Path, help="folder of <name>/data.npz, for real data")
     parser.add_argument("--splits", type=int, default=20, help="of real data, at most so many")
     parser.add_argument("--jobs", type=int, default=1, help="of real data, splits side by side")
+    parser.add_argument("--only", nargs="+", help="of the table accuracy, these contenders")
     parser.add_argument("--seconds", type=float, help="time for each row (default 2, quick 0.2)")
     parser.add_argument("--save", type=Path, help="write the results as JSON")
     parser.add_argument("--compare", type=Path, help="a stored run to hold the results against")
