@@ -16,15 +16,20 @@ _ONE: dict[str, Any] = {
     "early_stopping": False,
     "tol": 1e-4,
     "n_iter_no_change": 25,
+    "initial_spread": None,
 }
-_FEW_ROWS = _ONE | {"alpha": "evidence", "n_members": 5}
+# With much smaller inputs of its hidden units a network is linear at the start, and the strong
+# penalty of a linear fit then keeps it so.
+_EVIDENCE_SPREAD = {"initial_spread": 1.0}
+_FEW_ROWS = _ONE | _EVIDENCE_SPREAD | {"alpha": "evidence", "n_members": 5}
 _MANY_ROWS = _ONE | {
     "hidden_layer_sizes": (50, 50),
     "solver": "adam",
-    "n_members": 5,
+    "n_members": 8,
     "early_stopping": True,
     "tol": 1e-5,
     "n_iter_no_change": 50,
+    "initial_spread": 2.0,
 }
 AUTO = tuple(_ONE)  # the parameters that may be "auto"
 # Multiplications of an iteration under the evidence; five members of 40 iterations then take some
@@ -76,6 +81,8 @@ def _choice(
     given: dict, shape: tuple[int, int] | None, n_outputs: int, with_slopes: bool
 ) -> dict[str, Any]:
     """The row of the table for these parameters and data."""
+    if isinstance(given.get("alpha"), str):
+        return _ONE | _EVIDENCE_SPREAD
     if shape is None or "solver" in given or "alpha" in given or given["warm_start"]:
         return _ONE
     n, d = shape

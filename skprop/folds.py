@@ -16,10 +16,6 @@ from .scaling import StandardUnits, without_constant
 
 __all__ = ["MISSING", "Fold", "Setup", "folds", "objective_of"]
 
-# Under alpha="evidence" hidden units start with inputs of this standard deviation: with much
-# smaller ones the network is linear, and the strong penalty of a linear fit then keeps it so.
-_EVIDENCE_SPREAD = 1.0
-
 _LARGEST_SEED = np.iinfo(np.int32).max
 
 MISSING = object()  # the value of an attribute that an estimator does not have
@@ -175,8 +171,7 @@ def _new_setup(parameters, data: Data) -> tuple[Setup, NDArray]:
 
 def _drawn(setup: Setup, parameters, random_state) -> NDArray:
     """Draw θ_0 for a network of this setup."""
-    spread = _EVIDENCE_SPREAD if by_evidence(parameters) else None
-    return setup.layout.initial_theta(random_state, setup.dtype, spread)
+    return setup.layout.initial_theta(random_state, setup.dtype, parameters.initial_spread)
 
 
 def _with_units(setup: Setup, parameters, data: Data, theta0: NDArray) -> tuple[Setup, NDArray]:

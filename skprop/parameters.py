@@ -45,6 +45,7 @@ _CONSTRAINTS: dict[str, list] = {
     "n_iter_no_change": [*_AT_LEAST_1, Options(Real, {math.inf})],
     "max_fun": _AT_LEAST_1,
     "n_members": _AT_LEAST_1,
+    "initial_spread": [*_ABOVE_0, None],
     "slope_weight": [StrOptions({"auto"}), *_ABOVE_0],
     "missing_targets": [StrOptions({"error", "ignore"})],
     "standardize": _BOOLEAN,

@@ -111,6 +111,11 @@ class MLPSigmoidRegressor(
         The most evaluations of "lbfgs" and "lm".
     n_members : int or "auto", default="auto"
         Networks fitted from independent starts, side by side; their predictions are averaged.
+    initial_spread : float, None or "auto", default="auto"
+        How far the hidden units are from linear at the start: the standard deviation of their
+        weighted inputs, for inputs of variance 1, and of their biases. None draws the smaller
+        weights that `MLPRegressor` draws. "auto" is None, 1 under the evidence, and 2 with many
+        rows (see Notes). A larger one helps where a fit learns nothing but what is linear.
     standardize : bool, default=True
         Whether to standardise X and y inside, with the sample weights. A later `fit` does it
         anew, ``warm_start`` and `partial_fit` keep the units of the first call.
@@ -199,7 +204,7 @@ class MLPSigmoidRegressor(
     - few rows, N P min(N, P) ≤ 2·10⁹ (8,000 rows of 8 features): ``alpha="evidence"`` and five
       members;
     - more rows: "adam" with early stopping, ``hidden_layer_sizes=(50, 50)``, ``alpha=1e-4``,
-      ``tol=1e-5``, ``n_iter_no_change=50`` and five members;
+      ``tol=1e-5``, ``n_iter_no_change=50``, ``initial_spread=2`` and eight members;
     - with a ``solver``, an ``alpha`` or ``warm_start`` that is given, and in `partial_fit` and
       `make_objective`: one network of 50 units, "lbfgs", ``alpha=1e-4``, no early stopping. So it
       is where ``early_stopping`` is given and does not agree with the above.
@@ -269,6 +274,7 @@ class MLPSigmoidRegressor(
         n_iter_no_change: float | Literal["auto"] = "auto",
         max_fun: int = 15000,
         n_members: int | Literal["auto"] = "auto",
+        initial_spread: float | Literal["auto"] | None = "auto",
         standardize: bool = True,
         missing_targets: str = "error",
         slope_weight: float | Literal["auto"] = "auto",
@@ -297,6 +303,7 @@ class MLPSigmoidRegressor(
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
         self.n_members = n_members
+        self.initial_spread = initial_spread
         self.standardize = standardize
         self.missing_targets = missing_targets
         self.slope_weight = slope_weight

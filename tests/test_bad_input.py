@@ -95,6 +95,7 @@ BAD_PARAMETERS = {
     "n_iter_no_change": [0, 1.5],
     "max_fun": [0],
     "n_members": [0, 1.5],
+    "initial_spread": [0.0, -1.0, "wide"],
     "standardize": ["yes"],
     "missing_targets": [True, "drop"],
 }

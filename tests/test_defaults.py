@@ -17,11 +17,12 @@ Y = np.sin(X[:, 0]) + 0.1 * RNG.normal(size=60)
 ONE = {
     "hidden_layer_sizes": (50,), "solver": "lbfgs", "alpha": 1e-4, "n_members": 1,
     "early_stopping": False, "tol": 1e-4, "n_iter_no_change": 25,
+    "initial_spread": None,
 }  # fmt: skip
-FEW = ONE | {"alpha": "evidence", "n_members": 5}
+FEW = ONE | {"alpha": "evidence", "n_members": 5, "initial_spread": 1.0}
 MANY = ONE | {
-    "hidden_layer_sizes": (50, 50), "solver": "adam", "n_members": 5, "early_stopping": True,
-    "tol": 1e-5, "n_iter_no_change": 50,
+    "hidden_layer_sizes": (50, 50), "solver": "adam", "n_members": 8, "early_stopping": True,
+    "tol": 1e-5, "n_iter_no_change": 50, "initial_spread": 2.0,
 }  # fmt: skip
 
 
@@ -58,7 +59,7 @@ def test_the_table(shape, n_outputs, expected):
     ("given", "expected"),
     [
         ({"alpha": 0.1}, ONE | {"alpha": 0.1}),
-        ({"alpha": "evidence"}, ONE | {"alpha": "evidence"}),
+        ({"alpha": "evidence"}, ONE | {"alpha": "evidence", "initial_spread": 1.0}),
         ({"solver": "lm"}, ONE | {"solver": "lm"}),
         ({"warm_start": True}, ONE),
         ({"early_stopping": True}, ONE | {"early_stopping": True}),
