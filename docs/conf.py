@@ -32,7 +32,8 @@ suppress_warnings = ["myst.header", "config.cache"]  # config.cache: functions i
 
 EXAMPLES = {  # the groups of the gallery and what is in them, in reading order
     "First": ("curve_with_gap",),
-    "Tables, predicted": ("concrete_strength", "grid_search", "several_outputs"),
+    "Stories": ("heating", "concrete_strength", "choose_by_evidence", "fat_in_meat"),
+    "Tables": ("grid_search", "several_outputs"),
     "Error bars": ("uncertainty",),
     "Derivatives": ("partial_dependence", "scipy_optimize", "second_order"),
     "Rows that go on arriving": ("streaming", "checkpoint"),

@@ -145,6 +145,36 @@ def test_the_network_predicts_strength_far_better_than_ridge(quick):
     assert 90 < number_after("95 % intervals:", printed) <= 99
 
 
+def test_the_network_learns_the_heating_loads_better_than_the_others(quick):
+    printed, _ = quick("heating")
+    ours, *others = (
+        number_after(f"\n{name}", printed)
+        for name in (
+            "MLPSigmoidRegressor", "HistGradientBoostingRegressor", "MLPRegressor", "Ridge"
+        )
+    )  # fmt: skip
+    assert ours < min(others)
+    assert 0.2 < ours < 1  # kWh/m²
+    assert 88 < number_after("95 % intervals:", printed) <= 100
+
+
+def test_the_evidence_chooses_as_well_as_a_grid_search(quick):
+    printed, _ = quick("choose_by_evidence")
+    for _, table in re.findall(r"(concrete|energy):  (.+?)(?=energy:  |\Z)", printed, re.DOTALL):
+        grid, _, committee = re.findall(r"^(?:grid|evidence).+?  +(\d\.\d\d) ", table, re.MULTILINE)
+        assert float(committee) < 1.1 * float(grid)
+    assert "height_m +" in printed
+
+
+def test_the_committee_reads_the_fat_off_the_spectrum(quick):
+    printed, _ = quick("fat_in_meat")
+    linear, chosen = number_after("10 components", printed), number_after("units; RMSE", printed)
+    assert chosen < 0.65 < linear  # 0.65 is the network of 1992
+    clean = printed.replace("%", "")
+    (test,), (beyond,) = numbers_after("T ", clean), numbers_after("E1 ", clean)
+    assert beyond[2] > 1.5 * test[2]  # the error bars open
+
+
 def test_more_specimens_and_more_units_help_and_a_heavy_penalty_does_not(quick):
     printed, _ = quick("learning_curves")
     by_size, by_alpha, by_width = numbers_after("RMSE held out:", printed)
