@@ -5,7 +5,7 @@ at the loss where L-BFGS stands then, or in a minimum of its own (no entry of th
 1e-8). All rows, standardised, α = 1e-2. On concrete, and on each ``<name>/data.npz`` of a folder
 (keys X, y).
 
-Printed for each set and number of units: the median time of L-BFGS; at how many of the starts LM
+Printed for each set and number of units: the median time of L-BFGS; in how many of the starts LM
 got to its loss, and the median time it took there as a part of that of L-BFGS; the median
 time of the other runs, to a minimum, likewise; and the median over all starts of the loss of a
 whole run of LM, as a part of that of L-BFGS.

@@ -36,7 +36,7 @@ data = {
 # finds its penalty, and that is the third way; see *Error bars*.)
 #
 # - *To the end*: a ``tol`` below its default switches the rule on relative progress off.
-# - *By progress*: the fit ends where the loss falls so slowly that the rest is likely to be noise.
+# - *By progress*: the fit ends where going on would probably fit noise.
 # - *Early stopping*: a tenth of the rows is held out, and the network of the least loss on them is
 #   kept. The patience is long, to show what comes after.
 

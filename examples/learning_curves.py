@@ -63,7 +63,7 @@ plt.show()
 # -----------------------------
 #
 # Beyond some 20 units the error hardly depends on their number, as the fit ends by itself where
-# the rest is likely to be noise.
+# going on would probably fit noise.
 
 widths = [2, 20, 50] if QUICK else [1, 2, 5, 10, 20, 50, 100]
 by_width = ValidationCurveDisplay.from_estimator(

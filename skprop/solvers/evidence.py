@@ -373,7 +373,7 @@ def _noise_begins(data: _Data, history: list[tuple[NDArray, float, float]]):
     if paid <= 0 or gain >= price * paid:
         return None, None
     return CONVERGED, (
-        f"Over the last {_WINDOW} iterations the log-likelihood rose by {gain:.1f} for {paid:.1f} "
-        f"more effective parameters, less than {price:.1f} for each, while the log evidence fell: "
-        "the rest is likely to be noise."
+        f"Stopped early: over {_WINDOW} iterations the log-likelihood rose by {gain:.1f} for "
+        f"{paid:.1f} more effective parameters, less than {price:.1f} for each, while the log "
+        "evidence fell; going on would probably fit noise. Set tol=1e-5 to continue."
     )

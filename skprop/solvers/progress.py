@@ -149,8 +149,8 @@ class Progress:
             )
         elif self._decay() < self.min_decay:
             self.message = (
-                f"Over the last {n} iterations the loss fell by less than "
-                f"{self.min_decay:.1e} of itself an iteration: the rest is likely to be noise."
+                f"Stopped early: the loss fell by less than {100 * self.min_decay:.2g} % per "
+                "iteration; going on would probably fit noise. Set tol=1e-5 to continue."
             )
         else:
             return False
