@@ -3,15 +3,19 @@
 from .displays import LossCurveDisplay
 from .objective import MLPObjective
 from .regressor import MLPSigmoidRegressor
+from .sensitivity import Sensitivities, feature_importances, sensitivities
 from .solvers import minimize_adam, minimize_lbfgs, minimize_lm, minimize_sgd
 
 __all__ = [
     "LossCurveDisplay",
     "MLPObjective",
     "MLPSigmoidRegressor",
+    "Sensitivities",
+    "feature_importances",
     "minimize_adam",
     "minimize_lbfgs",
     "minimize_lm",
     "minimize_sgd",
+    "sensitivities",
 ]
 __version__ = "0.2.0.dev0"
