@@ -93,15 +93,19 @@ class Committee(NamedTuple):
     def deviation_gradient(self, rows: Rows, of: str = "target") -> NDArray:
         """The derivatives of the deviation of `mean_and_deviation` by the raw features, of shape
         (rows, d_K, d_0); 0 where it is 0."""
-        mean, deviation = self.mean_and_deviation(rows, of)
-        gradient = np.zeros((*mean.shape, rows.shape[1]))  # half that of the variance
+        shape = (rows.shape[0], len(self.noises[0]), rows.shape[1])
+        variances = np.array([above_zero(e) if of == "target" else 0 * e for e in self.noises])
+        variance, gradient = np.mean(variances, axis=0), np.zeros(shape)  # half that of its square
         if self.factors:
-            gradient += 0.5 * np.mean(self._of_posteriors(variance_gradient, rows), axis=0)
+            each = zip(*self._of_posteriors(variance_gradient, rows), strict=True)
+            of_model, of_variance = (np.mean(values, axis=0) for values in each)
+            variance, gradient = variance + of_model, 0.5 * of_variance
         if len(self.networks) > 1:
-            for network in self.networks:
-                apart = (network.outputs(rows) - mean) / len(self.networks)
-                gradient += apart[..., None] * network.slopes(rows)
-        deviation = deviation[..., None]
+            outputs = np.array([network.outputs(rows) for network in self.networks], np.float64)
+            variance = variance + np.var(outputs, axis=0)
+            for network, apart in zip(self.networks, outputs - outputs.mean(axis=0), strict=True):
+                gradient += apart[..., None] * network.slopes(rows) / len(outputs)
+        deviation = np.broadcast_to(np.sqrt(variance), shape[:2])[..., None]
         np.divide(gradient, deviation, out=gradient, where=deviation > 0)
         return rows.in_raw_units(gradient)
 

@@ -247,18 +247,19 @@ def slope_variance(
 
 def variance_gradient(
     network: Network, X: Rows, factor: NDArray, noise: float = 1.0, shift: NDArray | None = None,
-) -> NDArray:  # fmt: skip
-    """The derivatives of `model_variance` by the features in standard units, of shape
+) -> tuple[NDArray, NDArray]:  # fmt: skip
+    """`model_variance`, and its derivatives by the features in standard units, of shape
     (rows, d_K, d_0)."""
     n, d_0, d_K = X.shape[0], network.layout.sizes[0], network.layout.sizes[-1]
-    H, gradient = restored(factor), np.empty((n, d_K, d_0))
+    H, variance, gradient = restored(factor), np.empty((n, d_K)), np.empty((n, d_K, d_0))
 
     def fill(rows: slice, J: NDArray, S: NDArray) -> None:
         for k, g in enumerate(J):
             h = noise * H.solve(g)  # σ² H⁻¹ g + (gᵀ (θ* − θ)) (θ* − θ)
             if shift is not None:
                 h += np.outer(shift, shift @ g)
+            variance[rows, k] = np.einsum("ps,ps->s", g, h)
             gradient[rows, k] = 2 * np.einsum("pjs,ps->sj", S[k], h)
 
     network.for_each_slope_jacobian(X, 2 * n * d_K * factor.size, fill)
-    return gradient
+    return np.maximum(variance, 0.0), gradient
