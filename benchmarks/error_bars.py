@@ -1,10 +1,12 @@
 """Whether error bars and intervals hold: ``python -m benchmarks.error_bars --data FOLDER``.
 
-Two tables on Friedman's first function (noise 1; 20 to 800 rows) and on the sets of FOLDER, which
+Three tables on Friedman's first function (noise 1; 20 to 800 rows) and on the sets of FOLDER, which
 is as `benchmarks.defaults` describes; at most 2,000 training and 2,000 test rows. *Any fit*: a
 fixed alpha, by each solver; with the posterior under the penalty of the fit, and with the prior and
 the noise of the linearised network, as ``predict(X, return_std=True)`` has it. *Intervals*:
-``alpha="evidence"``, one network and five; Gaussian quantiles, and ``predict_interval``.
+``alpha="evidence"``, one network and five; Gaussian quantiles, and ``predict_interval``. *Slopes*:
+the same networks on Friedman's function, whose derivatives are known; Gaussian quantiles with the
+deviations of ``predict_gradient(X, return_std=True)``.
 """
 
 import argparse
@@ -158,19 +160,51 @@ def print_coverage(name, found, seconds):
     print(f"| {name} |", " | ".join(cells), f"| {seconds} |", flush=True)
 
 
+def friedman_gradient(X):
+    """∂y/∂x of Friedman's first function, of which features beyond the fifth are no part."""
+    gradient = np.zeros_like(X)
+    gradient[:, :2] = 10 * np.pi * (np.cos(np.pi * X[:, 0] * X[:, 1])[:, None] * X[:, 1::-1])
+    gradient[:, 2:5] = np.column_stack([40 * (X[:, 2] - 0.5), np.full((len(X), 2), [10.0, 5.0])])
+    return gradient
+
+
+def slopes(options):
+    """Print the percent of true slopes within Gaussian intervals, and errors beside deviations."""
+    print("\nPercent of slopes within 50, 80, 95 %; RMSE of slopes and root mean square std")
+    for n in SIZES[1:3] if options.quick else SIZES:
+        for width, n_members in product(options.widths, (1, 5)):
+            z, squares = [], []
+            for k in range(options.first, options.first + options.splits):
+                X, y, X_test, _ = friedman(n, k)
+                model = MLPSigmoidRegressor(
+                    width, alpha="evidence", n_members=n_members, random_state=k
+                )
+                found, std = model.fit(X, y).predict_gradient(X_test, return_std=True)
+                error = found - friedman_gradient(X_test)
+                z.append(np.abs(error) / std)
+                squares.append([np.mean(error**2), np.mean(std**2)])
+            within = [100 * np.mean(np.array(z) < norm.ppf((1 + p) / 2)) for p in NOMINAL]
+            cells = ", ".join(f"{share:.0f}" for share in within)
+            rmse, deviation = np.sqrt(np.mean(squares, axis=0))
+            print(
+                f"| Friedman-1, {n} rows | {width} | {n_members} | {cells} "
+                f"| {rmse:.2f} | {deviation:.2f} |"
+            )
+
+
 def main():
     parser = argparse.ArgumentParser(
         "python -m benchmarks.error_bars", description=__doc__,
         formatter_class=argparse.RawTextHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("tables", nargs="*", help="any_fit, intervals; both by default")
+    parser.add_argument("tables", nargs="*", help="any_fit, intervals, slopes; all by default")
     parser.add_argument("--data", type=Path, help="folder of <name>/data.npz")
     parser.add_argument("--splits", type=int, default=3, help="so many splits of each set")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--widths", type=int, nargs="+", default=[50, 10], help="hidden units")
     parser.add_argument("--quick", action="store_true", help="two sizes and one split")
     options = parser.parse_args()
-    tables = {"any_fit": any_fit, "intervals": intervals}
+    tables = {"any_fit": any_fit, "intervals": intervals, "slopes": slopes}
     if unknown := set(options.tables) - tables.keys():
         parser.error(f"unknown table {', '.join(unknown)}")
     if options.quick:

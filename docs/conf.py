@@ -34,7 +34,7 @@ EXAMPLES = {  # the groups of the gallery and what is in them, in reading order
     "First": ("curve_with_gap",),
     "Stories": ("heating", "concrete_strength", "choose_by_evidence", "fat_in_meat"),
     "Tables": ("grid_search", "several_outputs"),
-    "Error bars": ("uncertainty",),
+    "Error bars": ("uncertainty", "bayesian_optimisation"),
     "Derivatives": ("partial_dependence", "scipy_optimize", "second_order"),
     "Rows that go on arriving": ("streaming", "checkpoint"),
     "Looking into a fit": ("learning_curves", "early_stopping", "compare_solvers"),

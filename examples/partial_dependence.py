@@ -4,7 +4,7 @@ What the network has learned
 
 Partial dependence shows what the network makes of one feature, averaged over all others. Its
 derivatives, which `predict_gradient` gives exactly and in the units of the data, show it at every
-specimen.
+specimen, and `sensitivities` sums them up.
 """
 
 import sys
@@ -16,7 +16,7 @@ import pandas as pd
 from sklearn.inspection import PartialDependenceDisplay
 from sklearn.model_selection import train_test_split
 
-from skprop import MLPSigmoidRegressor
+from skprop import MLPSigmoidRegressor, sensitivities
 
 QUICK = "--quick" in sys.argv
 
@@ -44,8 +44,8 @@ for ax, label in zip(plt.gcf().axes, ("Strength (MPa)", None, None), strict=Fals
 plt.show()
 
 # %%
-# Sensitivities
-# -------------
+# Slopes
+# ------
 #
 # One call gives the derivative of each prediction by each feature. The check is a central
 # difference.
@@ -75,4 +75,28 @@ left.axvline(0, color="0.7", zorder=0)
 left.set(title="Specimens held out: median, 5 % and 95 %", xlabel="MPa per standard deviation")
 right.semilogx(X_test["age_days"], gradient[:, age], "o", markersize=4, alpha=0.5)
 right.set(title="The young ones still harden", xlabel="Age (days)", ylabel="MPa a day")
+plt.show()
+
+# %%
+# Sensitivities
+# -------------
+#
+# Which features matter? Derivative-based sensitivity measures are means over the specimens: of the
+# slope, in which signs may cancel, and of its absolute value (often called μ*), here in standard
+# deviations of strength per standard deviation of the feature. Where the two differ the feature
+# works both ways: more cement is always stronger, more water or superplasticizer is not.
+
+found = sensitivities(model, X_train)
+mean = found.mean * X_train.std(ddof=0).to_numpy() / np.std(model.predict(X_train))
+order = np.argsort(found.standardized_absolute)
+names = [name.removesuffix("_kg_m3").replace("_", " ") for name in X.columns[order]]
+print("Mean absolute slope, standardised:")
+for name, value in zip(names[::-1], found.standardized_absolute[order][::-1], strict=True):
+    print(f"{name:18} {value:.2f}")
+figure, ax = plt.subplots(figsize=(8, 4), layout="constrained")
+ax.barh(names, found.standardized_absolute[order], color="C0", alpha=0.5, label="mean of |slope|")
+ax.barh(names, mean[order], color="C1", height=0.3, label="mean of slope")
+ax.axvline(0, color="0.3", linewidth=0.8)
+ax.set(title="Sensitivities of concrete", xlabel="Standard deviations per standard deviation")
+ax.legend(loc="lower right")
 plt.show()

@@ -13,6 +13,10 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
+WITH_FIGURE = (
+    "bayesian_optimisation", "concrete_strength", "onnx_serving", "second_order", "uncertainty",
+)  # fmt: skip
+
 # Run a script as Python would, and keep the last picture it draws.
 DRAWN = """
 import runpy, sys
@@ -224,6 +228,23 @@ def test_sensitivities_are_the_slopes_of_the_predictions(quick):
     printed, _ = quick("partial_dependence")
     assert "Derivatives of shape (258, 8)" in printed
     assert number_after("at most", printed) < 1e-6
+    values = re.findall(
+        r"^(\S.*?) +(\d\.\d\d)$", printed.partition("standardised:")[2], re.MULTILINE
+    )
+    assert [name for name, _ in values[:2]] == ["age days", "cement"]
+
+
+def test_expected_improvement_comes_closer_to_the_minimum_than_chance(quick):
+    printed, directory = quick("bayesian_optimisation")
+    ends = {
+        name: numbers_after(f"{name}:", printed)[-1]
+        for name in ("expected improvement", "at random")
+    }
+    assert ends["expected improvement"][0] == ends["at random"][0] == 24  # evaluations
+    low, median, high = ends["expected improvement"][1:]
+    assert 0 <= low <= median <= high
+    assert median < 0.5 * ends["at random"][2]
+    assert picture_size(directory / re.search(r"Figure: (.+)", printed)[1])[0] == 1210
 
 
 def test_one_network_of_many_outputs_completes_digits_better_than_ridge(quick):
