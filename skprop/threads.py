@@ -210,7 +210,10 @@ class _Helpers:
         with self._lock:
             taken = [helper for helper in self._all if helper.is_free()][:n]
             while len(taken) < n and len(self._all) < MAX_THREADS - 1:
-                self._all.append(_Helper())
+                try:
+                    self._all.append(_Helper())
+                except RuntimeError:  # no thread can be started, as in a browser
+                    break
                 taken.append(self._all[-1])
             for helper in taken:
                 helper.claim(caller)

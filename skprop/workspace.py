@@ -1,7 +1,10 @@
 """The buffers of one block of rows, and a check that a matrix fits the memory of this machine."""
 
+import contextlib
 import os
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +13,8 @@ from numpy.typing import DTypeLike, NDArray
 from .layout import Layout
 
 __all__ = [
-    "Spare", "Workspace", "check_memory", "physical_memory", "unit_buffers", "without_constant",
+    "Spare", "Workspace", "check_memory", "container_memory", "physical_memory", "unit_buffers",
+    "without_constant",
 ]  # fmt: skip
 
 
@@ -100,11 +104,39 @@ class Spare:
 
 
 def physical_memory() -> int | None:
-    """The memory of this machine in bytes; None where the system does not tell."""
+    """The memory of this machine or container in bytes; None where the system does not tell."""
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        of_machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):  # Windows has no `sysconf`
         return None
+    return min(of_machine, container_memory() or of_machine)
+
+
+@cache
+def container_memory(root: Path = Path("/")) -> int | None:
+    """The least memory that the control groups of this process allow (Linux); None for no limit.
+
+    A container may see the whole tree of groups or its own one as the root, so the limits of all
+    groups between this process and the root are read, in the form of version 2 and of version 1.
+    """
+    limits = []
+    try:
+        lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        _, controllers, path = line.split(":", 2)  # "0::/a/b", or "4:memory:/a/b"
+        if controllers == "":
+            folder, name = root / "sys/fs/cgroup", "memory.max"
+        elif "memory" in controllers.split(","):
+            folder, name = root / "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+        else:
+            continue
+        group = PurePosixPath(path.lstrip("/"))
+        for at in (group, *group.parents):
+            with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+                limits.append(int((folder / at / name).read_text(encoding="ascii")))
+    return min(limits, default=None)
 
 
 def check_memory(n_bytes: int, what: str, remedy: str) -> None:

@@ -343,10 +343,11 @@ def test_scoring_monitor_sees_every_fit_of_a_search_in_two_processes():
 
 
 @pytest.fixture
-def bars(capsys, monkeypatch):
+def bars(capsys):
     """What the progress bars said in the end, as a list of descriptions."""
-    pytest.importorskip("rich")
-    monkeypatch.setenv("COLUMNS", "160")
+    rich = pytest.importorskip("rich")
+    # The console of all bars keeps the COLUMNS of its first use, which a parallel run sets to 80.
+    rich.reconfigure(width=160)
 
     def descriptions():
         printed = capsys.readouterr().out
@@ -354,7 +355,8 @@ def bars(capsys, monkeypatch):
         assert len(done) == printed.count("━ ")  # no bar was left unfinished
         return done
 
-    return descriptions
+    yield descriptions
+    rich.reconfigure()
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

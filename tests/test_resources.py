@@ -16,6 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from threadpoolctl import threadpool_limits
 
 from skprop import MLPObjective, MLPSigmoidRegressor
+from skprop.workspace import container_memory, physical_memory
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60_000, 20)).astype(np.float32)
@@ -232,3 +233,74 @@ def test_import_needs_nothing_optional():
         "assert 'skprop.regressor' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+GROUPS = {  # /proc/self/cgroup, files with a limit, and the memory that is allowed
+    "version 2, its own group as root": ("0::/", {"memory.max": "300"}, 300),
+    "version 2, seen from the host": (
+        "0::/pod/box", {"pod/memory.max": "200", "pod/box/memory.max": "300"}, 200,
+    ),
+    "version 2, no limit": ("0::/pod", {"pod/memory.max": "max"}, None),
+    "version 1, its own group as root": (
+        "5:cpu:/box\n4:memory:/box\n0::/", {"memory/memory.limit_in_bytes": "300"}, 300,
+    ),
+    "version 1, seen from the host": (
+        "4:hugetlb,memory:/box",
+        {"memory/memory.limit_in_bytes": "9223372036854771712",
+         "memory/box/memory.limit_in_bytes": "300"}, 300,
+    ),
+    "no control groups": (None, {}, None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_the_memory_of_a_container_is_its_limit(kind, tmp_path, monkeypatch):
+    groups, files, expected = GROUPS[kind]
+    (tmp_path / "proc/self").mkdir(parents=True)
+    if groups is not None:
+        (tmp_path / "proc/self/cgroup").write_text(groups + "\n")
+    for name, limit in files.items():
+        path = tmp_path / "sys/fs/cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(limit + "\n")
+    assert container_memory(tmp_path) == expected
+    of_machine = physical_memory()
+    monkeypatch.setattr("skprop.workspace.container_memory", lambda: expected)
+    if of_machine is not None:
+        assert physical_memory() == (expected or of_machine)
+
+
+FITS = """
+    import os, threading
+    import numpy as np
+    from threadpoolctl import threadpool_limits
+
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    if "NO_THREADS" in os.environ:
+        threading.Thread.start = start
+
+    from skprop import MLPSigmoidRegressor
+
+    X = np.random.default_rng(0).normal(size=(20_000, 10))
+    y = np.sin(X[:, 0])
+    with threadpool_limits(4, "blas"):
+        for parameters in (
+            {"solver": "lbfgs", "alpha": 1e-4}, {"solver": "lm"}, {"solver": "adam"},
+            {"alpha": "evidence", "n_members": 2}, {"solver": "sgd", "early_stopping": True},
+        ):
+            n = 20_000 if parameters.get("solver") == "lbfgs" else 300
+            model = MLPSigmoidRegressor(10, max_iter=3, random_state=0, **parameters)
+            model.fit(X[:n], y[:n])
+            print(model.theta_.sum().hex())
+    print("threads:", threading.active_count())
+"""
+
+
+def test_where_no_thread_can_be_started_one_computes_the_same_bits():
+    """As in a browser (Pyodide)."""
+    *expected, threads = run_python(FITS).splitlines()
+    *found, alone = run_python(FITS, NO_THREADS="1").splitlines()
+    assert found == expected
+    assert (threads != "threads: 1", alone) == (True, "threads: 1")
