@@ -29,7 +29,6 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
-import coverage
 import pytest
 import sklearn.datasets
 import sklearn.model_selection
@@ -197,6 +196,8 @@ class Trace:
     """A plugin of pytest: for each test its time, and the lines of the package it executes."""
 
     def __init__(self):
+        import coverage
+
         self.coverage = coverage.Coverage(
             data_file=None, branch=True, source=["skprop"], config_file=False
         )

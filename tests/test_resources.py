@@ -8,6 +8,7 @@ import textwrap
 import threading
 import tracemalloc
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from joblib import Parallel, cpu_count, delayed
 from sklearn.model_selection import GridSearchCV
 from threadpoolctl import threadpool_limits
 
-from skprop import MLPObjective, MLPSigmoidRegressor
+from skprop import MLPObjective, MLPSigmoidRegressor, threads
 from skprop.workspace import container_memory, physical_memory
 
 rng = np.random.default_rng(0)
@@ -304,3 +305,15 @@ def test_where_no_thread_can_be_started_one_computes_the_same_bits():
     *found, alone = run_python(FITS, NO_THREADS="1").splitlines()
     assert found == expected
     assert (threads != "threads: 1", alone) == (True, "threads: 1")
+
+
+def test_with_a_blas_that_threadpoolctl_does_not_know_a_fit_is_the_same(monkeypatch):
+    """Accelerate is such a one: there is nothing to hold, and one thread computes."""
+    expected = fit(X[:6000], Y[:6000])
+    monkeypatch.setattr("skprop.threads.ThreadpoolController", lambda: Mock(lib_controllers=[]))
+    monkeypatch.setattr(threads, "limit", threads.SingleThreadedBLAS())
+    with threads.single_threaded_blas() as n_threads:
+        assert n_threads == 1
+    model = fit(X[:6000], Y[:6000])
+    assert threads.limit.n_threads == 1
+    np.testing.assert_array_equal(model.theta_, expected.theta_)
