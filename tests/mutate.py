@@ -15,8 +15,11 @@ change nothing that is promised, each with the reason. Needs `coverage`, and a s
 
 import argparse
 import ast
+import bisect
 import hashlib
+import itertools
 import json
+import math
 import os
 import random
 import shutil
@@ -296,13 +299,15 @@ def batches(mutant, tests):
     return first, [test for test in chosen if test not in set(first)]
 
 
-def survives(mutant, tests, folder):
-    """Whether no test that executes its line fails."""
+def survives(mutant, tests, folder, most):
+    """Whether no test that executes its line fails, among so many seconds of the fastest."""
     (folder / mutant.file).write_text(mutant.source, encoding="utf-8")
     try:
+        first, others = batches(mutant, tests)
+        seconds = list(itertools.accumulate(tests[test][0] for test in others))
+        others = others[: bisect.bisect(seconds, most)]
         return not any(
-            fails(folder, some, sum(tests[test][0] for test in some))
-            for some in batches(mutant, tests)
+            fails(folder, some, sum(tests[test][0] for test in some)) for some in (first, others)
         )
     finally:
         shutil.copy2(ROOT / mutant.file, folder / mutant.file)
@@ -311,7 +316,7 @@ def survives(mutant, tests, folder):
 # ---- the report -------------------------------------------------------------------------
 
 
-def survivors(mutants, tests, folder):
+def survivors(mutants, tests, folder, most):
     """Those that survive; the others are remembered, for as long as the package is the same."""
     record = CACHE / f"killed-{digest((ROOT / 'skprop').rglob('*.py'))}.txt"
     killed = set(record.read_text(encoding="utf-8").split("\n\n")) if record.exists() else set()
@@ -319,7 +324,7 @@ def survivors(mutants, tests, folder):
         if mutant.diff in killed:
             continue
         start = time.monotonic()
-        if alive := survives(mutant, tests, folder):
+        if alive := survives(mutant, tests, folder, most):
             yield mutant
         else:
             with record.open("a", encoding="utf-8") as file:
@@ -341,6 +346,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="a part of the path of a module")
     parser.add_argument("--near", action="store_true", help="the tests of the modules alone")
+    parser.add_argument("--seconds", type=float, default=math.inf, help="of tests for each mutant")
     parser.add_argument("--smoke", action="store_true")
     arguments = parser.parse_args()
     mutants = sample(arguments.mutants, arguments.seed, arguments.only)
@@ -363,7 +369,7 @@ def main():
                 tests = traced(folder, some)
                 for pycache in (folder / "skprop").rglob("__pycache__"):
                     shutil.rmtree(pycache)  # a mutant of the same second and size has the same
-                alive = list(survivors(alive, tests, folder))
+                alive = list(survivors(alive, tests, folder, arguments.seconds))
 
     print(*(f"{mutant.diff}\n= line {mutant.lines[0]}\n" for mutant in alive), sep="\n")
     print(f"{len(mutants)} mutants, {len(mutants) - len(judged)} of them equivalent")
