@@ -13,10 +13,11 @@ from sklearn.datasets import make_friedman1
 from sklearn.linear_model import BayesianRidge
 from sklearn.model_selection import GridSearchCV
 
-from skprop import MLPSigmoidRegressor, fitting, posterior
+from skprop import MLPObjective, MLPSigmoidRegressor, fitting, posterior
 from skprop.factors import Root
 from skprop.laplace import evidence
 from skprop.linearised import PRIOR_NOISE, SHARE, most_probable
+from skprop.posterior import linear_laplace
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3))
@@ -309,3 +310,16 @@ def test_intervals_of_several_outputs_and_of_float32():
     assert (lower < upper).all()
     lower, _ = fit(X.astype(np.float32)).predict_interval(X.astype(np.float32))
     assert lower.dtype == np.float32
+
+
+@pytest.mark.parametrize("scales", [[1.0], [1.0, 3.0]])
+def test_the_prior_of_the_noise_is_one_observation_of_a_hundredth_of_the_variance(scales):
+    """Where a linear network is exact: σ_k² (N + 1 − γ) is that observation, N of all outputs."""
+    rng = np.random.default_rng(0)
+    X, A = rng.normal(size=(200, 2)), rng.normal(size=(2, len(scales))) * scales
+    objective = MLPObjective(X, X @ A, hidden_layer_sizes=())
+    theta = objective.pack([(A, np.zeros(len(scales)))])
+    found = linear_laplace(objective, theta)
+    observation = PRIOR_NOISE * (X @ A).var(axis=0)
+    expected = observation / (200 * len(scales) + 1 - found.n_effective)
+    np.testing.assert_allclose(np.atleast_1d(found.noise), expected, rtol=1e-3)
