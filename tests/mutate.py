@@ -287,12 +287,17 @@ def batches(mutant, tests):
         if on_import or any(line in mutant.lines for line in lines):
             chosen.append(test)
     chosen.sort(key=lambda test: tests[test][0])
-    functions = {test.split("[")[0]: test for test in reversed(chosen)}
-    number = Counter(test.split("::")[0] for test in functions)
+    cases = Counter()  # so far, of each function
+    rank = {}
+    for test in chosen:
+        rank[test] = cases[test.split("[")[0]]
+        cases[test.split("[")[0]] += 1
+    chosen.sort(key=rank.get)  # one case of each function, the fastest, then a second one
+    number = Counter(function.split("::")[0] for function in cases)
     files = {file for file, _ in number.most_common(FIRST_FILES)}
     first, seconds = [], 0.0
     for test in chosen:
-        if functions[test.split("[")[0]] == test and test.split("::")[0] in files:
+        if rank[test] == 0 and test.split("::")[0] in files:
             seconds += tests[test][0]
             if seconds < FIRST_SECONDS or not first:
                 first.append(test)
