@@ -13,10 +13,6 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
-WITH_FIGURE = (
-    "bayesian_optimisation", "concrete_strength", "onnx_serving", "second_order", "uncertainty",
-)  # fmt: skip
-
 # Run a script as Python would, and keep the last picture it draws.
 DRAWN = """
 import runpy, sys
