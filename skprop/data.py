@@ -14,6 +14,7 @@ from sklearn.utils.validation import validate_data
 
 from .checks import FLOATS, checked_slopes, checked_weights
 from .rows import Rows
+from .scaling import StandardUnits
 from .threads import ignoring_overflow
 
 __all__ = [
@@ -66,6 +67,10 @@ class Data(NamedTuple):
     def expected(self) -> Expected:
         """The number of outputs and the precision that a fit to these rows fixes."""
         return Expected(self.y.shape[1], self.rows.dtype.name)
+
+    def units(self, output_activation: str) -> StandardUnits:
+        """The standard units of these rows."""
+        return StandardUnits.fitted(self, output_activation)
 
     def split(self, fraction: float, seed: int) -> tuple[Self, Self]:
         """Rows to train on, and a random share of them to hold out for early stopping."""

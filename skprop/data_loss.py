@@ -106,19 +106,33 @@ class DataLoss:
             return losses
         return np.concatenate([losses, 0.5 * np.einsum("skj,skj->k", slopes, slopes)])
 
-    @ignoring_overflow()
     def losses_of_mean(self) -> NDArray:
         """½ Σ_s w_sk (y_s − ȳ)_k² for each output k, with the weighted means ȳ of the targets, and
         then those of slopes that are 0."""
-        y, w = self.values.y.astype(np.float64), self.values.weights
-        w = np.ones((1, 1)) if w is None else w.astype(np.float64)
-        w = np.broadcast_to(w, y.shape)
-        totals = w.sum(axis=0)
-        mean = (w * y).sum(axis=0) / np.where(totals > 0, totals, 1.0)
-        losses = 0.5 * np.ascontiguousarray((w * (y - mean) ** 2).T).sum(axis=1)
+        totals, sums = self.target_sums()
+        losses = self.losses_around(sums / np.where(totals > 0, totals, 1.0))
         if self.slopes is None:
             return losses
         return np.concatenate([losses, self.slopes.losses_of_flat()])
+
+    @ignoring_overflow()
+    def target_sums(self) -> tuple[NDArray, NDArray]:
+        """Σ_s w_sk and Σ_s w_sk y_sk for each output k."""
+        y, w = self._targets()
+        return w.sum(axis=0), (w * y).sum(axis=0)
+
+    @ignoring_overflow()
+    def losses_around(self, mean: NDArray) -> NDArray:
+        """½ Σ_s w_sk (y_s − mean)_k² for each output k."""
+        y, w = self._targets()
+        squares = np.ascontiguousarray((w * (y - mean) ** 2).T)
+        return 0.5 * squares.sum(axis=1)
+
+    def _targets(self) -> tuple[NDArray, NDArray]:
+        """The targets, and a weight for each, in float64."""
+        y, w = self.values.y.astype(np.float64), self.values.weights
+        w = np.ones((1, 1)) if w is None else w.astype(np.float64)
+        return y, np.broadcast_to(w, y.shape)
 
     def largest(self) -> tuple[str, int, float]:
         """See `SquaredError.largest`."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from numbers import Real
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -33,6 +33,18 @@ class WeightSums(NamedTuple):
     n_observations: int  # targets of positive weight
     logarithms: float  # the sum of their ln w
 
+    def merged(self, other: Self) -> Self:
+        """The sums over both."""
+        exponent = max(self.exponent, other.exponent)
+        totals = (math.ldexp(each.total, each.exponent - exponent) for each in (self, other))
+        return WeightSums(
+            sum(totals),
+            exponent,
+            self.of_outputs + other.of_outputs,
+            self.n_observations + other.n_observations,
+            self.logarithms + other.logarithms,
+        )
+
 
 class FlatObjective:
     """Loss and gradient of a network as functions of its flat parameter vector.
@@ -61,7 +73,8 @@ class FlatObjective:
         alphas = checked_alphas(alpha, layout.n_layers)
         self.alpha = float(alpha) if isinstance(alpha, Real) else alphas
         self.output_weights, self.n_observations = weights.of_outputs, weights.n_observations
-        self._total_weight, self._log_weights = weights.total, weights.logarithms
+        self.weight_sums, self._total_weight = weights, weights.total
+        self._log_weights = weights.logarithms
         with np.errstate(over="ignore", under="ignore"):
             self.total_weight = float(np.ldexp(weights.total, weights.exponent))  # W
             penalties = np.ldexp(alphas / weights.total, -weights.exponent)  # α/W

@@ -9,6 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
 from .data import Data, Expected
+from .flat_objective import FlatObjective
 from .layout import Layout, hidden_sizes
 from .objective import MLPObjective
 from .parameters import by_evidence, check_unchanged
@@ -76,15 +77,17 @@ class Fold(NamedTuple):
     is random after θ_0 was drawn, and ``earlier`` the `Fit` to continue.
     """
 
-    objective: MLPObjective
-    watched: MLPObjective | None
+    objective: FlatObjective
+    watched: FlatObjective | None
     theta0: NDArray
     seed: int
     earlier: Any = None
 
 
-def objective_of(data: Data, setup: Setup, alpha, slope_weight: float = 1.0) -> MLPObjective:
+def objective_of(data: Data, setup: Setup, alpha, slope_weight: float = 1.0) -> FlatObjective:
     """The objective of some rows, in the standard units of a setup."""
+    if not isinstance(data, Data):  # its rows are elsewhere
+        return data.objective(setup, alpha)
     slopes = None if data.slopes is None else setup.units.slopes(data.slopes)
     return MLPObjective(
         setup.units.rows(data.rows.X, data.rows.index).in_memory(),
@@ -177,7 +180,7 @@ def _drawn(setup: Setup, parameters, random_state) -> NDArray:
 def _with_units(setup: Setup, parameters, data: Data, theta0: NDArray) -> tuple[Setup, NDArray]:
     """The setup with scalers fitted to the data, and θ_0 without weights of what is constant."""
     if parameters.standardize:
-        units = StandardUnits.fitted(data, setup.output_activation)
+        units = data.units(setup.output_activation)
         theta0 = without_constant(theta0, setup.layout, units, data.y)
         return setup._replace(x_scaler=units.x, y_scaler=units.y), theta0
     if setup.output_activation == "sigmoid" and not 0 <= data.y.min() <= data.y.max() <= 1:

@@ -39,11 +39,13 @@ class Grouping(NamedTuple):
 def grouped(objective, n_rows: int) -> Grouping:
     """How networks of an objective are grouped where each step takes ``n_rows`` rows.
 
-    The widest buffer of a group stays in the cache. Slopes, sparse rows, and so many that they are
-    cut into blocks, are computed for one network at a time.
+    The widest buffer of a group stays in the cache. Slopes, rows that are sparse or elsewhere, and
+    so many that they are cut into blocks, are computed for one network at a time.
     """
     data = objective.terms(n_rows)[0]
     error = data.values
+    if error is None:
+        return Grouping(1, False)
     threads = n_rows * error.work >= _THREAD_WORK
     if data.slopes is not None or error.X.sparse or not error.is_one_block(n_rows):
         return Grouping(1, threads)

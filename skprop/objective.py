@@ -17,7 +17,7 @@ from .slope_error import SlopeError
 from .squared_error import SquaredError
 from .threads import guarded, ignoring_overflow
 
-__all__ = ["MLPObjective"]
+__all__ = ["MLPObjective", "normalised_weights"]
 
 _LN_2 = math.log(2)
 
@@ -145,7 +145,7 @@ class MLPObjective(FlatObjective):
             )
 
         layout = Layout((X.shape[1], *hidden_sizes(hidden_layer_sizes), y.shape[1]))
-        w, sums = _weights(sample_weight, y.shape, X.dtype)
+        w, sums = normalised_weights(sample_weight, y.shape, X.dtype)
         values, slopes = SquaredError(X, y, w, layout, output_activation), None
         if dydx is not None:
             y_x, v, sums = _slopes(dydx, slope_weight, (*y.shape, X.shape[1]), w, sums, X)
@@ -255,7 +255,7 @@ class MLPObjective(FlatObjective):
         return Network(self.layout, theta, self.output_activation)
 
 
-def _weights(
+def normalised_weights(
     sample_weight: ArrayLike | None, shape: tuple[int, int], dtype: DTypeLike
 ) -> tuple[NDArray | None, WeightSums]:
     """The weights of a `DataLoss`, of shape (n, 1) or (n, d_K), and their sums."""

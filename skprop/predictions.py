@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from .attributes import FittedAttributes, posterior_attributes
 from .committee import Committee, quantile
-from .data import checked_features, r2_of_targets, training_data
+from .data import Data, Expected, checked_features, r2_of_targets, training_data
 from .folds import Setup, objective_of
 from .layout import Layout
 from .network import Network
@@ -215,7 +215,7 @@ class FittedNetworks(FittedAttributes):
         check_is_fitted(self, "theta_")
         setup = Setup.of(self)
         with self._unchanged_on_error():
-            data = training_data(self, X, y, sample_weight, setup.expected, dydx)
+            data = self._training_data(X, y, sample_weight, setup.expected, dydx)
             objective = objective_of(data, setup, 0.0, self._slope_factor())
             require_memory(objective)
             thetas = self._of_members("theta_")
@@ -391,6 +391,10 @@ class FittedNetworks(FittedAttributes):
         noises = [np.atleast_1d(noise) for noise in self._of_members("_noise")]
         factors, shifts = self._of_members("_factor"), self._of_members("_shift")
         return Committee(networks, factors, noises, shifts), setup.units
+
+    def _training_data(self, X, y, sample_weight, expected: Expected | None, dydx) -> Data:
+        """The rows to learn from; see `skprop.data.training_data`."""
+        return training_data(self, X, y, sample_weight, expected, dydx)
 
     def _of_members(self, name: str) -> list:
         """A fitted attribute of each member; none if there is no such attribute."""

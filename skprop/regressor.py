@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from .attributes import attributes
 from .callbacks import fit_task
 from .compat import CallbackSupportMixin
-from .data import Data, held_out_data, training_data
+from .data import Data, held_out_data
 from .defaults import settled, told
 from .fitting import Fit, Solver, fit_one, fit_side_by_side
 from .folds import MISSING, Setup, folds
@@ -540,7 +540,7 @@ class MLPSigmoidRegressor(
         watched = held_out[0] is not None
         check_together(settled(self, watched=watched))
         expected = None if earlier is None else earlier[0].expected
-        data = training_data(self, X, y, sample_weight, expected, dydx)
+        data = self._training_data(X, y, sample_weight, expected, dydx)
         shape = None if one_network else data.rows.shape
         settings = settled(
             self, shape, data.y.shape[1], watched=watched, with_slopes=dydx is not None
@@ -548,8 +548,12 @@ class MLPSigmoidRegressor(
         check_together(settings)
         check_held_out(settings, *held_out)
         if watched:
-            watched = held_out_data(self, data, *held_out, expected or data.expected)
+            watched = self._held_out_data(data, *held_out, expected or data.expected)
         return settings, data, watched or None
+
+    def _held_out_data(self, data: Data, X, y, sample_weight, expected) -> Data:
+        """The rows to watch; see `held_out_data`."""
+        return held_out_data(self, data, X, y, sample_weight, expected)
 
     def _adopt(self, fits: Sequence[Fit]) -> None:
         """Warn of what went wrong in the fits, and write their attributes."""

@@ -45,6 +45,14 @@ class Rows:
         """Whether `read` has all rows in memory of its own, which nobody else can change."""
         return self._ready is not None
 
+    @property
+    def n_bytes(self) -> int:
+        """The memory of what is held."""
+        held = self.X if self._ready is None else self._ready
+        if self.sparse:
+            return held.data.nbytes + held.indices.nbytes + held.indptr.nbytes
+        return held.nbytes
+
     def take(self, index: NDArray) -> "Rows":
         """The rows of these numbers, in that order; nothing is copied."""
         index = index if self.index is None else self.index[index]

@@ -13,7 +13,8 @@ from .rows import Rows
 from .threads import ignoring_overflow
 
 __all__ = [
-    "StandardUnits", "fit_range_scaler", "fit_scaler", "fit_target_scaler", "without_constant",
+    "Moments", "StandardUnits", "fit_range_scaler", "fit_scaler", "fit_target_scaler",
+    "without_constant",
 ]  # fmt: skip
 
 
@@ -47,6 +48,14 @@ class StandardUnits(NamedTuple):
         else:
             y = fit_target_scaler(data.y, weight)
         return cls(x, y, data.rows.dtype.name, data.single_output)
+
+    @classmethod
+    def of_moments(
+        cls, x: "Moments", y: "Moments", output_activation: str, dtype: str, single_output: bool
+    ) -> Self:
+        """The units that `fitted` finds, from the moments of the rows."""
+        of_y = y.range_scaler() if output_activation == "sigmoid" else y.scaler()
+        return cls(x.scaler(), of_y, dtype, single_output)
 
     @property
     def mean(self) -> NDArray:
@@ -181,50 +190,143 @@ def without_constant(theta: NDArray, layout: Layout, units: StandardUnits, y: ND
     return theta
 
 
-def fit_scaler(rows: Rows, weights: NDArray | None) -> StandardScaler:
-    """A `StandardScaler` of the (weighted) rows, dense or CSR, in O(block) memory.
+class Moments(NamedTuple):
+    """Extremes, mean and variance of the columns of (weighted) rows; those of parts can be merged.
 
-    Each column is scaled by a power of two, which is exact, before its mean and variance
-    are taken, so that the variance neither overflows nor vanishes; and the mean of a
-    constant column is that constant, not an ulp beside it, and its variance 0.
+    Each column is divided by a power of two, which is exact, before its mean and variance are
+    taken, so that the variance neither overflows nor vanishes; so are the weights.
+
+    Attributes
+    ----------
+    n_rows : int
+    low, high : ndarray of shape (d,)
+        Of the columns as they are.
+    exponent : ndarray of int of shape (d,)
+        Column j is divided by 2^exponent[j].
+    weight : int, float or ndarray of shape (d,)
+        The sum of the weights, each divided by 2^weight_exponent; without weights n_rows.
+    weight_exponent : int or ndarray of shape (d,)
+    mean, variance : ndarray of shape (d,)
+        Of the columns divided so.
     """
-    scaler = StandardScaler(with_mean=not rows.sparse)
-    if not rows.shape[1]:
-        return scaler
-    low, high = _extremes(rows)
-    exponent = np.minimum(np.frexp(np.maximum(-low, high))[1], 1023)
-    if weights is not None:
-        weights = np.ldexp(weights, -np.frexp(weights.max())[1])
-    for block, x in _blocks(rows):
-        if rows.sparse:
-            x.data = np.ldexp(x.data, -exponent[x.indices])
-        else:
-            x = np.ldexp(x, -exponent)
-        with np.errstate(invalid="ignore"):  # rounding may leave a variance below 0
-            scaler.partial_fit(x, sample_weight=None if weights is None else weights[block])
-    scaler.with_mean = True  # of CSR rows too, which `Rows.fold` centres without filling them
-    constant = low == high
-    with np.errstate(over="ignore"):
-        scaler.mean_ = np.where(constant, low, np.ldexp(scaler.mean_, exponent))
-        scaler.scale_ = np.ldexp(np.where(scaler.var_ < 0, 1.0, scaler.scale_), exponent)
-        variance = np.maximum(
-            np.ldexp(scaler.var_, 2 * exponent), np.finfo(float).smallest_subnormal
+
+    n_rows: int
+    low: NDArray
+    high: NDArray
+    exponent: NDArray
+    weight: NDArray | float
+    weight_exponent: NDArray | int
+    mean: NDArray
+    variance: NDArray
+
+    @classmethod
+    def of(cls, rows: Rows, weights: NDArray | None) -> Self:
+        """The moments of rows, dense or CSR, with weights of the rows, in O(block) memory."""
+        low, high = _extremes(rows)
+        exponent = np.minimum(np.frexp(np.maximum(-low, high))[1], 1023)
+        of_weights = 0
+        if weights is not None:
+            of_weights = np.frexp(weights.max())[1]
+            weights = np.ldexp(weights, -of_weights)
+        scaler = StandardScaler(with_mean=not rows.sparse)
+        for block, x in _blocks(rows):
+            if rows.sparse:
+                x.data = np.ldexp(x.data, -exponent[x.indices])
+            else:
+                x = np.ldexp(x, -exponent)
+            with np.errstate(invalid="ignore"):  # rounding may leave a variance below 0
+                scaler.partial_fit(x, sample_weight=None if weights is None else weights[block])
+        n, mean, variance = scaler.n_samples_seen_, scaler.mean_, scaler.var_
+        return cls(rows.shape[0], low, high, exponent, n, of_weights, mean, variance)
+
+    @classmethod
+    def of_targets(cls, y: NDArray, weights: NDArray | None) -> Self:
+        """The moments of targets, with weights of the rows or of the targets.
+
+        A column in which every weight is 0 has no moments, and adds nothing to those of others.
+        """
+        if weights is None or weights.ndim == 1:
+            return cls.of(Rows(y), weights)
+        columns = [
+            cls.of(Rows(y[:, [k]]), w) if w.any() else _none(len(y))
+            for k, w in enumerate(weights.T)
+        ]
+        _, *fields = zip(*columns, strict=True)
+        joined = [np.concatenate([*map(np.atleast_1d, values)]) for values in fields]
+        return cls(len(y), *joined)
+
+    def merged(self, other: Self) -> Self:
+        """The moments of the rows of both, as T. F. Chan and others (1979) add them.
+
+        The variance is as exact as the means are beside the deviation.
+        """
+        (w1, w2), of_weights = _alike(self, other, "weight", "weight_exponent", 1)
+        (m1, m2), exponent = _alike(self, other, "mean", "exponent", 1)
+        (v1, v2), _ = _alike(self, other, "variance", "exponent", 2)
+        weight = w1 + w2
+        s1, s2 = w1 / np.where(weight > 0, weight, 1), w2 / np.where(weight > 0, weight, 1)
+        apart = m2 - m1
+        return self._replace(
+            n_rows=self.n_rows + other.n_rows,
+            low=np.minimum(self.low, other.low),
+            high=np.maximum(self.high, other.high),
+            exponent=exponent,
+            weight=weight,
+            weight_exponent=of_weights,
+            mean=m1 + s2 * apart,
+            variance=s1 * v1 + s2 * v2 + s1 * s2 * apart**2,
         )
-        scaler.var_ = np.where(constant, 0.0, variance)  # 0 where constant, and only there
-    return scaler
+
+    def scaler(self) -> StandardScaler:
+        """To mean 0 and variance 1.
+
+        The mean of a constant column is that constant, not an ulp beside it, and its variance 0.
+        """
+        n, mean, variance = self.weight, self.mean, self.variance
+        constant, eps = self.low == self.high, np.finfo(float).eps
+        # scikit-learn's bound of what rounding may make of the variance of a constant
+        is_rounding = variance <= n * eps * variance + (n * mean * eps) ** 2
+        scaler = StandardScaler()
+        scaler.n_features_in_, scaler.n_samples_seen_ = len(mean), n
+        with np.errstate(over="ignore", invalid="ignore"):
+            scaler.mean_ = np.where(constant, self.low, np.ldexp(mean, self.exponent))
+            scale = np.where(is_rounding, 1.0, np.sqrt(variance))
+            scaler.scale_ = np.ldexp(scale, self.exponent)
+            variance = np.maximum(
+                np.ldexp(variance, 2 * self.exponent), np.finfo(float).smallest_subnormal
+            )
+            scaler.var_ = np.where(constant, 0.0, variance)  # 0 where constant, and only there
+        return scaler
+
+    def range_scaler(self) -> StandardScaler:
+        """To the range [0.1, 0.9]; see `fit_range_scaler`."""
+        return _range_scaler(self.low, self.high, self.n_rows)
+
+
+def _none(n_rows: int) -> Moments:
+    """The moments of a column none of whose rows counts."""
+    zero = np.zeros(1)
+    return Moments(n_rows, zero + np.inf, zero - np.inf, np.array([-1022]), 0.0, -1022, zero, zero)
+
+
+def _alike(a: Moments, b: Moments, name: str, of: str, power: int) -> tuple:
+    """A field of both, divided by the same power of 2, and its exponent."""
+    exponents = getattr(a, of), getattr(b, of)
+    exponent = np.maximum(*exponents)
+    return [
+        value if np.all(own == exponent) else np.ldexp(value, power * (own - exponent))
+        for value, own in zip((getattr(a, name), getattr(b, name)), exponents, strict=True)
+    ], exponent
+
+
+def fit_scaler(rows: Rows, weights: NDArray | None) -> StandardScaler:
+    """A `StandardScaler` of the (weighted) rows, dense or CSR, in O(block) memory."""
+    return Moments.of(rows, weights).scaler() if rows.shape[1] else StandardScaler()
 
 
 def fit_target_scaler(y: NDArray, weights: NDArray | None) -> StandardScaler:
     """A `StandardScaler` of targets, with weights of the rows or of the targets."""
-    if weights is None or weights.ndim == 1:
-        return fit_scaler(Rows(y), weights)
-    columns = [fit_scaler(Rows(y[:, [k]]), weights[:, k]) for k in range(y.shape[1])]
-    scaler = StandardScaler()
-    scaler.n_features_in_ = y.shape[1]
-    scaler.n_samples_seen_ = np.array([column.n_samples_seen_ for column in columns])
-    for name in ("mean_", "scale_", "var_"):
-        setattr(scaler, name, np.concatenate([getattr(column, name) for column in columns]))
-    return scaler
+    return Moments.of_targets(y, weights).scaler()
 
 
 def fit_range_scaler(rows: Rows) -> StandardScaler:
@@ -233,7 +335,10 @@ def fit_range_scaler(rows: Rows) -> StandardScaler:
     It maps y to ½ + (y − c)/s with c the middle of the range and s = range/0.8. Where the
     range is a point, s is a power of two for which ½ is mapped back to that very point.
     """
-    low, high = _extremes(rows)
+    return _range_scaler(*_extremes(rows), rows.shape[0])
+
+
+def _range_scaler(low: NDArray, high: NDArray, n_rows: int) -> StandardScaler:
     centre = np.where(low == high, low, low / 2 + high / 2)
     with np.errstate(over="ignore"):
         scale = np.minimum((high - low) / 0.8, np.finfo(float).max)
@@ -242,8 +347,8 @@ def fit_range_scaler(rows: Rows) -> StandardScaler:
             while (centre[j] - scale[j] / 2) + scale[j] / 2 != centre[j]:
                 scale[j] /= 2
     scaler = StandardScaler()
-    scaler.n_features_in_ = rows.shape[1]
-    scaler.n_samples_seen_ = rows.shape[0]
+    scaler.n_features_in_ = len(low)
+    scaler.n_samples_seen_ = n_rows
     scaler.mean_, scaler.scale_ = centre - scale / 2, scale
     with np.errstate(over="ignore"):
         scaler.var_ = scale**2
