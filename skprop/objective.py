@@ -66,10 +66,10 @@ class MLPObjective(FlatObjective):
         The L2 penalty α, as in `Ridge`; or one for each A_i, α_i ‖A_i‖² in the sum.
     sample_weight : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
         w, non-negative and not all zero; one for each row, or one for each target.
-    dydx : array-like of shape (n_samples, n_features) or (n_samples, n_outputs, n_features), \
-            optional
-        The slopes y′, in units of y per unit of X; NaN where one is not known. For dense X. The
-        first shape is for a single output.
+    dydx : array-like, optional
+        The slopes y′, of shape (n_samples, n_outputs, n_features) or, for one output,
+        (n_samples, n_features), in units of y per unit of X; NaN where one is not known. X is dense
+        then.
     slope_weight : float, default=1.0
         λ, positive.
 

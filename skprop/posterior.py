@@ -75,14 +75,21 @@ def require_memory(objective: MLPObjective) -> None:
 def laplace(
     objective: MLPObjective, theta: NDArray, alpha, noise: NDArray | None = None
 ) -> Evidence | None:
-    """The posterior at θ, given the data of the objective and the penalty ``alpha``; ``noise`` are
-    the σ_k², by default the most probable ones. None where it overflows or rounding leaves H
-    indefinite. ``alpha`` is a number, one for each layer, or one for each input and later layer.
+    """The posterior at θ, given the data of the objective and the penalty ``alpha``.
+
+    ``noise`` are the σ_k², by default, and where those of slopes are missing, the most probable
+    ones; ``alpha`` is a number, one for each layer, or one for each input and later layer. None
+    where it overflows or rounding leaves H indefinite.
     """
     layout, N = objective.layout, objective.output_weights
     inputs = layout.input_groups()
     groups = inputs if np.size(alpha) == len(inputs) else layout.weight_indices()
     alpha = checked_alphas(alpha, len(groups))
+    if noise is not None and len(noise) > len(N):  # of slopes too, which are not given here
+        alpha = alpha * (common_noise(noise[: len(N)])[0] / common_noise(noise)[0])
+        noise = noise[: len(N)]
+    elif noise is not None and len(noise) < len(N):
+        noise = None
     theta = theta.astype(objective.dtype)
     with np.errstate(under="ignore"):
         models = objective.output_models(theta).scaled(objective.total_weight)

@@ -336,10 +336,10 @@ class MLPSigmoidRegressor(
             Their targets.
         sample_weight_val : array-like of shape (n_val,) or (n_val, n_outputs), optional
             Their weights.
-        dydx : array-like of shape (n_samples, n_features), or (n_samples, n_outputs, n_features), \
-                optional
-            Slopes ∂y/∂x of the targets, in units of y per unit of x, to be learnt with them; NaN
-            where one is not known. The first shape is for a single output. X is dense then.
+        dydx : array-like, optional
+            Slopes ∂y/∂x of the targets, to be learnt with them: of shape (n_samples, n_outputs,
+            n_features) or, for one output, (n_samples, n_features), in units of y per unit of x;
+            NaN where one is not known. X is dense then. Held-out rows are judged by their values.
 
         Returns
         -------

@@ -42,8 +42,8 @@ class SummedObjective(FlatObjective):
         n, the number of rows of all parts.
     layout : Layout
         Of the network; that of the `MLPObjective` of any part.
-    dtype : dtype, default=float64
-        The precision of the arithmetic, that of the parts.
+    dtype : dtype, optional
+        The precision of the arithmetic, that of the parts; float64 by default.
     alpha : float or sequence of K floats, default=0.0
         The L2 penalty, as in `MLPObjective`; that of the parts is not looked at.
     total_weight : float, optional

@@ -116,3 +116,24 @@ def slope_jacobian(theta, x, *network, h=3e-2):
         for step in h * np.eye(len(x))
     ]
     return np.stack(columns, axis=-1)
+
+
+def slopes(theta, x, sizes, output_activation):
+    """∂f_K/∂x for one sample, of shape (d_K, d_0), by the chain rule forwards, for complex θ."""
+    f, along, K = x, np.eye(len(x)), len(sizes) - 1
+    for i, (A, b) in enumerate(unpack(theta, sizes), start=1):
+        f, along = f @ A + b, along @ A
+        if i < K or output_activation == "sigmoid":
+            f = sigma(f)
+            along = along * (f * (1 - f))
+    return along.T
+
+
+def loss_with_slopes(theta, dydx, v, *problem):
+    """The loss with Σ_s Σ_k Σ_j v_skj (∂f_k/∂x_j − y′_skj)², NaN where y′ is not known."""
+    X, _, w, _, sizes, output_activation = problem
+    errors = [
+        slopes(theta, x_s, sizes, output_activation) - y_s for x_s, y_s in zip(X, dydx, strict=True)
+    ]
+    known = ~np.isnan(dydx)
+    return loss(theta, *problem) + np.sum((v * np.array(errors) ** 2)[known]) / (2 * total(w))

@@ -127,9 +127,8 @@ def minimize_evidence(
     Computation 4 (1992), 448-472. F. D. Foresee and M. T. Hagan, "Gauss-Newton approximation to
     Bayesian learning", ICNN 1997, 1930-1935.
     """
-    theta = floating(theta0)
     check_limits(tol, min_decay, max_iter, max_fun)
-    data = _Data(objective, groups, tied)
+    theta, data = floating(theta0), _Data(objective, groups, tied)
     progress, history = Progress(n_iter_no_change, min_decay=min_decay, callback=callback), []
     with progress.running():
         noise = data.variance if noise0 is None else np.array(noise0, np.float64, ndmin=1)
