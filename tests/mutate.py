@@ -86,7 +86,7 @@ def changes(node):
         case ast.Constant(value=int()):
             yield from (repr(node.value + 1), repr(node.value - 1))
         case ast.Constant(value=float()):
-            yield repr(2 * node.value)
+            yield repr(2 * node.value or 1.0)
         case (
             ast.Expr(value=ast.Constant() | ast.Yield())
             | ast.Assign(targets=[ast.Name() | ast.Tuple(), *_])
