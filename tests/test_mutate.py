@@ -33,6 +33,7 @@ def test_a_mutant_is_another_program_that_differs_in_the_line_shown(name):
         ("not a", ["a"]),
         ("3", ["4", "2"]),
         ("0.5", ["1.0"]),
+        ("0.0", ["1.0"]),
         ("True", ["False"]),
         ("'a message'", []),
     ],

@@ -78,7 +78,7 @@ def test_the_defaults_are_at_least_as_good_as_mlp_regressor_in_scalers(name):
     else:
         table = np.loadtxt(CONCRETE, delimiter=",", skiprows=1)
         data = table[:, :-1], table[:, -1]
-    folds = KFold(5, shuffle=True, random_state=0)
+    folds = KFold(3, shuffle=True, random_state=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # MLPRegressor's, at 200 epochs
         theirs = TransformedTargetRegressor(

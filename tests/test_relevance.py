@@ -133,7 +133,7 @@ def test_fit_posterior_takes_the_penalties_that_were_found(targets, n_members):
 
 def test_a_missing_target_is_one_of_weight_0():
     """For a committee too; row 0 has no target at all."""
-    is_missing, model = np.isnan(WITH_HOLES), MLPSigmoidRegressor(6, alpha="ard", n_members=3)
+    is_missing, model = np.isnan(WITH_HOLES), MLPSigmoidRegressor(6, alpha="ard", n_members=2)
     model.set_params(random_state=0)
     weighted = clone(model).fit(X[1:], OF_TWO[1:], 1.0 - is_missing[1:])
     model.set_params(missing_targets="ignore").fit(X, WITH_HOLES)
