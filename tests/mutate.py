@@ -106,6 +106,8 @@ def walk(node, statement=None, at_import=True):
     """Every node with its statement, and whether that runs when the module is imported."""
     if isinstance(node, ast.ImportFrom | ast.Import | ast.JoinedStr):
         return
+    if any(getattr(each, "id", "") == "overload" for each in getattr(node, "decorator_list", ())):
+        return  # for type checkers alone
     if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", None) == "__all__":
         return
     statement = node if isinstance(node, ast.stmt) else statement
