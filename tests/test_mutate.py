@@ -4,9 +4,8 @@ import ast
 import random
 import sys
 
-import pytest
-
 import mutate
+import pytest
 
 if sys.platform == "win32" or not (mutate.ROOT / "skprop").is_dir():
     pytest.skip("needs a checkout, on a system that forks", allow_module_level=True)
