@@ -150,7 +150,7 @@ def main():
     third = len(memory) // 3
     growth = np.median(memory[-third:]) - np.median(memory[third : 2 * third]) if third else 0.0
     print(f"{dict(counts)}; memory grew by {growth:.1f} MiB from the second third to the last")
-    sys.exit(growth > MOST_GROWTH)
+    sys.exit(bool(growth > MOST_GROWTH))
 
 
 if __name__ == "__main__":
