@@ -296,6 +296,7 @@ def batches(mutant, tests):
         rank[test] = cases[test.split("[")[0]]
         cases[test.split("[")[0]] += 1
     chosen.sort(key=rank.get)  # one case of each function, the fastest, then a second one
+    chosen.sort(key=lambda test: not test.startswith(STATIC))  # which take no time
     number = Counter(function.split("::")[0] for function in cases)
     files = {file for file, _ in number.most_common(FIRST_FILES)}
     first, seconds = [], 0.0
