@@ -13,16 +13,15 @@ __all__ = ["Averaged", "c_source"]
 class Averaged(NamedTuple):
     """Networks of raw features, whose outputs are averaged and brought into raw units.
 
-    The prediction is the mean of f_K(x − centre) over the networks, times ``scale``, plus
-    ``offset``; both are None where the outputs are raw targets already.
+    The prediction is the mean of f_K(x − centre) over the networks, times a scale, plus an offset:
+    ``to_raw``, which is None where the outputs are raw targets already.
     """
 
     sizes: tuple[int, ...]
     output_activation: str  # "identity" or "sigmoid"
     thetas: NDArray  # of shape (networks, P)
     centre: NDArray  # of shape (d_0,)
-    scale: NDArray | None  # of shape (d_K,)
-    offset: NDArray | None  # of shape (d_K,)
+    to_raw: tuple[NDArray, NDArray] | None  # scale and offset, of shape (d_K,)
 
 
 _HEAD = """\
@@ -148,7 +147,7 @@ def c_source(
     ``dtype`` is "double" or "float", ``title`` a comment, and ``feature_names`` go into another.
     """
     sizes, sigmoid = networks.sizes, networks.output_activation == "sigmoid"
-    scaled = networks.scale is not None
+    scaled = networks.to_raw is not None
     parameters = list(accumulate(((a + 1) * b for a, b in pairwise(sizes)), initial=0))
     units = list(accumulate(sizes, initial=0))
     layers = list(zip(parameters, units, units[1:], pairwise(sizes), strict=False))
@@ -167,9 +166,8 @@ def c_source(
         parameters=parameters[-1], units=units[-1],
     )  # fmt: skip
     text += _table("NAME_centre[NAME_INPUTS]", networks.centre, dtype)
-    if scaled:
-        text += _table("NAME_scale[NAME_OUTPUTS]", networks.scale, dtype)
-        text += _table("NAME_offset[NAME_OUTPUTS]", networks.offset, dtype)
+    for what, values in zip(("scale", "offset"), networks.to_raw or (), strict=False):
+        text += _table(f"NAME_{what}[NAME_OUTPUTS]", values, dtype)
     text += _table("NAME_theta[NAME_NETWORKS][NAME_PARAMETERS]", networks.thetas, dtype)
     text += _LAYER
     for i, (p, at, after, (d_in, d_out)) in enumerate(layers, start=1):

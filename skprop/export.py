@@ -66,6 +66,7 @@ def to_json(model: FittedNetworks, error_bars: bool = False) -> str:
     layout, d_K = Layout(networks.sizes), networks.sizes[-1]
     names = vars(model).get("feature_names_in_")
     K = layout.n_layers
+    scale, offset = networks.to_raw or (np.ones(d_K), np.zeros(d_K))
     content = {
         "format": _FORMAT,
         "version": _VERSION,
@@ -73,8 +74,8 @@ def to_json(model: FittedNetworks, error_bars: bool = False) -> str:
         "activations": ["sigmoid"] * (K - 1) + [networks.output_activation],
         "single_output": bool(model._fitted()[1].single_output),
         "feature_names": None if names is None else [str(name) for name in names],
-        "output_scale": _listed(np.ones(d_K) if networks.scale is None else networks.scale),
-        "output_offset": _listed(np.zeros(d_K) if networks.offset is None else networks.offset),
+        "output_scale": _listed(scale),
+        "output_offset": _listed(offset),
         "networks": [
             {"weights": [_listed(A) for A, _ in layers], "biases": [_listed(b) for _, b in layers]}
             for layers in map(layout.views, networks.thetas)
@@ -88,8 +89,8 @@ def _posterior_content(model: FittedNetworks) -> dict[str, Any]:
     """The posterior of a model, in the standard units in which it was computed."""
     committee, units = model._fitted(with_posterior=True)
     n = len(committee.networks)
-    factors = [_listed(_lower(factor)) for factor in committee.factors] or [None] * n
-    shifts = [_listed(shift) for shift in committee.shifts] or [None] * n
+    factors: list = [_listed(_lower(factor)) for factor in committee.factors] or [None] * n
+    shifts: list = [_listed(shift) for shift in committee.shifts] or [None] * n
     return {
         "x_mean": None if units.x is None else _listed(units.x.mean_),
         "x_scale": None if units.x is None else _listed(units.x.scale_),
@@ -385,18 +386,17 @@ def _averaged(model: FittedNetworks, centred: bool, dtype: type = np.float64) ->
         for network in committee.networks
     ]
     scaled = activation == "sigmoid" and units.y is not None
-    scale, offset = (units.scale, units.mean) if scaled else (None, None)
-    return Averaged(layout.sizes, activation, np.array(thetas), centre, scale, offset)
+    to_raw = (units.scale, units.mean) if scaled else None
+    return Averaged(layout.sizes, activation, np.array(thetas), centre, to_raw)
 
 
 def _check_range(networks: Averaged) -> None:
     """A ValueError if the numbers of the networks are beyond float32."""
     limits, layout = np.finfo(np.float32), Layout(networks.sizes)
-    held = [networks.thetas, networks.centre]
-    held += [] if networks.scale is None else [networks.scale, networks.offset]
+    held = [networks.thetas, networks.centre, *(networks.to_raw or ())]
     first, last = layout.views(networks.thetas)[0][0], layout.views(networks.thetas)[-1][0]
     used = [np.abs(first).max(axis=-1), np.abs(last).max(axis=-2)]  # of each input and output
-    used += [] if networks.scale is None else [networks.scale]
+    used += [] if networks.to_raw is None else [networks.to_raw[0]]
     largest = max(np.abs(values).max() for values in held)
     least = min(values[values > 0].min(initial=1) for values in used)
     if not largest <= limits.max or least < limits.tiny:
