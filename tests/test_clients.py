@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skprop import MLPSigmoidRegressor
+from skprop import MLPSigmoidRegressor, feature_importances
 from skprop.export import to_json
 
 pytestmark = pytest.mark.filterwarnings("default")  # what other packages warn of is not ours
@@ -59,7 +59,7 @@ def rows_of_the_table():
 
 def test_each_row_of_the_table_names_a_test_or_a_reason():
     rows = list(rows_of_the_table())
-    assert len(rows) >= 39
+    assert len(rows) >= 41
     tests = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests").glob("test_*.py"))
     for _, _, how, shown_by in rows:
         if shown_by == "–":
@@ -261,6 +261,31 @@ def test_mapie():
     ours_low, ours_high = namespace["model"].predict_interval(namespace["X_test"], coverage=0.9)
     assert 0.84 < np.mean((ours_low <= y) & (y <= ours_high)) <= 1
     assert np.ptp(high - low) < 1e-9 * np.ptp(y) < np.ptp(ours_high - ours_low)
+
+
+class Ranked(MLPSigmoidRegressor):
+    """With the attribute that yellowbrick looks for."""
+
+    @property
+    def feature_importances_(self):
+        return feature_importances(self)
+
+
+def test_yellowbrick(tmp_path):
+    pytest.importorskip("yellowbrick")
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from yellowbrick.model_selection import FeatureImportances
+
+    names = load_diabetes().feature_names
+    model = Ranked(5, alpha=1.0, random_state=0)
+    visualizer = FeatureImportances(model, labels=names, relative=False).fit(X, Y)
+    visualizer.show(outpath=str(tmp_path / "importances.png"))
+    assert (tmp_path / "importances.png").stat().st_size > 1000
+    expected = np.sort(feature_importances(network().fit(X, Y)))
+    np.testing.assert_allclose(visualizer.feature_importances_, expected)
+    assert set(visualizer.features_[-2:]) == {"bmi", "s5"}
 
 
 def test_shap():
