@@ -253,6 +253,8 @@ def _predictor(content: dict[str, Any]) -> Predictor:
     for network in content["networks"]:
         layers = list(zip(network["weights"], network["biases"], strict=True))
         thetas.append(layout.pack([(_array(A), _array(b)) for A, b in layers]))
+    if not thetas or not np.isfinite(thetas).all():
+        raise ValueError('The field "networks" is empty, or has numbers that are not finite.')
     y = None
     if activation == "sigmoid":
         y = _scaler(content["output_offset"], content["output_scale"])

@@ -221,6 +221,9 @@ def test_a_text_that_is_not_of_this_format_is_refused():
         (changed(sizes=[9, 8, 1]), r"params\[0\] has shapes"),
         (changed(networks=[{"weights": []}]), '"biases" is missing'),
         (changed(networks=None), "not of its type"),
+        (changed(networks=[]), '"networks" is empty'),
+        (changed().replace('"weights": [[[', '"weights": [[[NaN, ', 1), "has shapes|inhomogeneous"),
+        (re.sub(r'"biases": \[\[[^,]+', '"biases": [[Infinity', changed()), "not finite"),
     ):
         with pytest.raises(ValueError, match=message):
             from_json(text)
