@@ -38,7 +38,7 @@ EXAMPLES = {  # the groups of the gallery and what is in them, in reading order
     "Derivatives": ("partial_dependence", "scipy_optimize", "second_order"),
     "Rows that go on arriving": ("streaming", "checkpoint"),
     "Looking into a fit": ("learning_curves", "early_stopping", "compare_solvers"),
-    "Elsewhere": ("onnx_serving",),
+    "On other machines": ("microcontroller", "onnx_serving"),
 }
 IN_ORDER = [name for group in EXAMPLES.values() for name in group]
 

@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -173,6 +174,16 @@ def test_the_committee_reads_the_fat_off_the_spectrum(quick):
     clean = printed.replace("%", "")
     (test,), (beyond,) = numbers_after("T ", clean), numbers_after("E1 ", clean)
     assert beyond[2] > 1.5 * test[2]  # the error bars open
+
+
+def test_the_program_in_c_says_what_predict_says(quick):
+    printed, directory = quick("microcontroller")
+    sizes = re.findall(r"^ +(\d+) +\d+ +(\d+)  (\d\.\d\d)$", printed, re.MULTILINE)
+    assert [units for units, *_ in sizes] == ["2", "10"]
+    assert all(3.5 < float(rmse) < 5 for *_, rmse in sizes)
+    assert "plant_predict" in (directory / "figures" / "plant.c").read_text(encoding="utf-8")
+    if shutil.which("cc"):
+        assert number_after("at most", printed) < 1e-2
 
 
 def test_more_specimens_and_more_units_help_and_a_heavy_penalty_does_not(quick):
