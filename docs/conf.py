@@ -36,7 +36,7 @@ EXAMPLES = {  # the groups of the gallery and what is in them, in reading order
     "Tables": ("grid_search", "several_outputs"),
     "Error bars": ("uncertainty", "bayesian_optimisation"),
     "Derivatives": ("partial_dependence", "scipy_optimize", "second_order"),
-    "Rows that go on arriving": ("streaming", "checkpoint"),
+    "Many rows": ("two_million_rows", "streaming", "checkpoint"),
     "Looking into a fit": ("learning_curves", "early_stopping", "compare_solvers"),
     "On other machines": ("microcontroller", "onnx_serving"),
 }
@@ -85,6 +85,7 @@ html_sidebars = {page: [] for page in ("index", "getting_started", "faq", "chang
 html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
     "header_links_before_dropdown": 7,
+    "navbar_align": "left",
     "show_toc_level": 2,
 }
 addresses = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text("utf-8"))

@@ -186,6 +186,13 @@ def test_the_program_in_c_says_what_predict_says(quick):
         assert number_after("at most", printed) < 1e-2
 
 
+def test_rows_are_learned_from_a_file_and_more_of_them_help(quick):
+    printed, _ = quick("two_million_rows")
+    table = numbers_after("", re.sub(r"(?m)^(?! +[\d,]+  ).*\n?", "", printed.replace(",", "")))
+    assert [row[0] for row in table] == [20, 200, 2000, 20_000]
+    assert table[-1][3] < 0.8 * table[0][3]
+
+
 def test_more_specimens_and_more_units_help_and_a_heavy_penalty_does_not(quick):
     printed, _ = quick("learning_curves")
     by_size, by_alpha, by_width = numbers_after("RMSE held out:", printed)
