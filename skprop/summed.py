@@ -211,8 +211,8 @@ def _n_bytes(held) -> int:
 
 
 def _models(data: DataLoss, rows: RowIndex, n_rows: int, theta: NDArray, c: NDArray) -> tuple:
-    losses, gradients, products, _ = data.models(theta, rows, n_rows, float(c))
-    return losses, gradients, np.array(products)
+    model = data.models(theta, rows, n_rows, float(c))
+    return model.losses, model.gradients, np.array(model.products)
 
 
 _ANSWERS: dict[str, Callable[..., tuple]] = {
