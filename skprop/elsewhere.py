@@ -96,6 +96,7 @@ class RowsElsewhere(NamedTuple):
     engine: Engine
     feature_names: NDArray | None = None
     share: Share | None = None
+    slopes: None = None  # which are learnt from rows in memory alone
 
     @property
     def rows(self) -> SimpleNamespace:
