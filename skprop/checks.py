@@ -5,12 +5,27 @@ from numbers import Real
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from sklearn import get_config
 from sklearn.utils import check_array
 
 from .rows import Rows
 from .threads import ignoring_overflow
 
-__all__ = ["FLOATS", "checked_alphas", "checked_rows", "checked_slopes", "checked_weights"]
+__all__ = [
+    "FLOATS", "checked_alphas", "checked_rows", "checked_slopes", "checked_weights",
+    "refuse_unread",
+]  # fmt: skip
+
+# What has its rows elsewhere, by the package of its type, and what to do about it.
+_UNREAD = {
+    "dask": "skprop.dask.DaskMLPSigmoidRegressor, or {name}.compute() where it fits the memory",
+    "dask_expr": "skprop.dask.DaskMLPSigmoidRegressor, or {name}.compute()",
+    "zarr": "{name}[:] where it fits the memory; else partial_fit with slices of it, or "
+    "dask.array.from_zarr with skprop.dask.DaskMLPSigmoidRegressor",
+    "h5py": "{name}[:] where it fits the memory; else partial_fit with slices of it, or "
+    "dask.array.from_array with skprop.dask.DaskMLPSigmoidRegressor",
+    "polars": "{name}.collect() where it fits the memory; else partial_fit with parts of it",
+}
 
 FLOATS = [np.float64, np.float32]
 
@@ -73,3 +88,25 @@ def checked_slopes(dydx: ArrayLike, shape: tuple[int, int, int], name: str = "dy
             f"{name} has shape {slopes.shape}; for {n} rows, outputs and features it is {wanted}."
         )
     return slopes
+
+
+def refuse_unread(X, name: str) -> None:
+    """A TypeError if X would be read whole without a word, or is a tensor of another library.
+
+    The former are dask collections, zarr and h5py arrays and lazy frames of polars; the latter are
+    refused where scikit-learn is told to hand them on.
+    """
+    if type(X) is np.ndarray:
+        return
+    package, kind = type(X).__module__.partition(".")[0], type(X).__name__
+    if package in _UNREAD and (package != "polars" or kind == "LazyFrame"):
+        raise TypeError(
+            f"{name} is a {package} {kind}, which would be read whole. Use "
+            f"{_UNREAD[package].format(name=name)}."
+        )
+    is_tensor = hasattr(X, "__array_namespace__") and not isinstance(X, np.ndarray)
+    if is_tensor and get_config().get("array_api_dispatch"):
+        raise TypeError(
+            f"{name} is a {kind} of {package}, and array_api_dispatch is on; skprop computes with "
+            f"NumPy. Use numpy.asarray({name}), or turn array_api_dispatch off."
+        )

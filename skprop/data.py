@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from .checks import FLOATS, checked_slopes, checked_weights
+from .checks import FLOATS, checked_slopes, checked_weights, refuse_unread
 from .rows import Rows
 from .scaling import StandardUnits
 from .threads import ignoring_overflow
@@ -103,6 +103,7 @@ def training_data(
 
     The estimator stays as it is, so that it can be used while other data are read.
     """
+    refuse_unread(X, _TRAINING.X)
     y, missing = _without_missing(_checked_type(y, _TRAINING), estimator, _TRAINING)
     checker = _blank(estimator) if expected is None else estimator
     with _naming_text(X, _TRAINING.X):
@@ -122,6 +123,7 @@ def training_data(
 @ignoring_overflow()
 def held_out_data(estimator, data: Data, X, y, sample_weight, expected: Expected) -> Data:
     """Validate rows to watch while an estimator is fitted to ``data``."""
+    refuse_unread(X, _HELD_OUT.X)
     y, missing = _without_missing(_checked_type(y, _HELD_OUT), estimator, _HELD_OUT)
     with _naming_text(X, _HELD_OUT.X):
         x = check_array(X, accept_sparse="csr", dtype=FLOATS, input_name="X_val")
@@ -190,6 +192,7 @@ def _is_text(value) -> bool:
 def _checked_type(y, names: _Names):
     """Refuse a sparse y, and turn numbers that came as objects into float64, so that what is wrong
     with them is said of y."""
+    refuse_unread(y, names.y)
     if issparse(y):
         raise TypeError(f"{names.y} is sparse; only X may be. Use {names.y}.toarray().")
     if isinstance(y, list | np.ndarray):
@@ -299,5 +302,6 @@ def checked_features(estimator, X):
         and bool(np.isfinite(X).all())
     ):
         return X
+    refuse_unread(X, _TRAINING.X)
     with ignoring_overflow(), _naming_text(X, _TRAINING.X):
         return validate_data(estimator, X, accept_sparse="csr", dtype=FLOATS, reset=False)
