@@ -97,7 +97,7 @@ def draw_plane(axes, X):
               zorder=4, label="minima")  # fmt: skip
     plt.colorbar(order, ax=axes, label="step")
     axes.set(xlabel="$x_1$", ylabel="$x_2$", title="One run")
-    axes.legend(loc="upper right", fontsize=8)
+    axes.legend(loc="center right", fontsize=8)
 
 
 def main():
@@ -105,7 +105,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer runs and steps")
     parser.add_argument("--output", type=Path, default=HERE / "output", help="for the picture")
     arguments = parser.parse_args()
-    n_runs, n_steps = (3, 16) if arguments.quick else (20, 22)
+    n_runs, n_steps = (3, 16) if arguments.quick else (20, 30)
     points, chosen, at_random = zip(*(optimise(run, n_steps) for run in range(n_runs)), strict=True)
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     draw_plane(left, points[0])

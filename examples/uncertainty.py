@@ -6,7 +6,7 @@ Error bars: where they open, whether they hold, and where to measure next.
 
 Left, a curve with a gap in the data: the 95 % band is narrow at the data and opens in the gap.
 Middle, concrete strength, cross-validated: the share of specimens within the interval of each
-nominal width. Right, active choice: measure again and again where the network is least sure, beside
+nominal share. Right, active choice: measure again and again where the network is least sure, beside
 measuring at random.
 """
 
@@ -51,7 +51,7 @@ def gap(axes, n_members):
 
 
 def calibration(axes, n_members, n_splits):
-    """Print and draw the share of concrete specimens within intervals of each nominal width."""
+    """Print and draw the share of concrete specimens within intervals of each nominal share."""
     table = pd.read_csv(HERE / "data" / "concrete.csv")
     X, y = table.iloc[:, :-1].to_numpy(float), table.iloc[:, -1].to_numpy(float)
     z = []
@@ -60,12 +60,21 @@ def calibration(axes, n_members, n_splits):
         mean, std = model.fit(X[train], y[train]).predict(X[test], return_std=True)
         z.append((y[test] - mean) / std)
     z = np.abs(np.concatenate(z))
+
+    def interval(p):  # half its width, in standard deviations, which is the same for every row
+        lower, upper = model.predict_interval(X[test][:1], p)
+        return (upper - lower)[0] / (2 * std[0])
+
     nominal = np.linspace(0.02, 0.98, 49)
-    covered = np.array([np.mean(z <= norm.ppf((1 + p) / 2)) for p in nominal])
-    for p in (0.5, 0.8, 0.95):
-        print(f"{p:.0%} interval covers {np.mean(z <= norm.ppf((1 + p) / 2)):.0%} of the specimens")
     axes.plot([0, 1], [0, 1], "--", color=GREY, lw=1)
-    axes.plot(nominal, covered, color=BLUE)
+    for label, style, half in (
+        ("predict_interval", "-", interval),
+        ("Gaussian", ":", lambda p: norm.ppf((1 + p) / 2)),
+    ):
+        axes.plot(nominal, [np.mean(z <= half(p)) for p in nominal], style, color=BLUE, label=label)
+        for p in (0.5, 0.8, 0.95):
+            print(f"{p:.0%} interval covers {np.mean(z <= half(p)):.0%} of the specimens ({label})")
+    axes.legend(fontsize=8)
     axes.set(xlabel="nominal share", ylabel="share of specimens within", xlim=(0, 1), ylim=(0, 1),
              title="Calibration on concrete")  # fmt: skip
 
@@ -75,28 +84,39 @@ def surface(X):
     return np.sin(X[:, 0]) + 2 * np.exp(-4 * np.sum((X - [1.2, 1.2]) ** 2, axis=1))
 
 
-def next_experiment(axes, n_steps, n_runs=3):
-    """Print and draw the errors of networks that choose experiments, and of those that do not."""
+def errors_of_run(run, n_steps, choose):
+    """The RMSE over the plane as experiments are added where ``choose`` says."""
     grid = np.stack(np.meshgrid(*2 * [np.linspace(-2, 2, 25)]), axis=-1).reshape(-1, 2)
-    for label, colour in (("where least sure", BLUE), ("at random", ORANGE)):
-        last = []
-        for run in range(n_runs):
-            rng = np.random.default_rng(run)
-            X = rng.uniform(-2, 0, (12, 2))  # the first measurements are all in one corner
-            y = surface(X) + rng.normal(scale=0.05, size=len(X))
-            errors = []
-            for _ in range(n_steps):
-                model = MLPSigmoidRegressor(10, n_members=3, random_state=0)
-                mean, std = model.fit(X, y).predict(grid, return_std=True)
-                errors.append(np.sqrt(np.mean((mean - surface(grid)) ** 2)))
-                k = np.argmax(std) if label == "where least sure" else rng.integers(len(grid))
-                X = np.vstack([X, grid[k]])
-                y = np.append(y, surface(grid[[k]]) + rng.normal(scale=0.05))
-            last.append(errors[-1])
-            axes.plot(errors, color=colour, label=None if run else label)
-        rmse = ", ".join(f"{error:.2f}" for error in sorted(last))
-        print(f"RMSE after {n_steps} experiments {label}, in each of {n_runs} runs: {rmse}")
-    axes.set(xlabel="experiments added", ylabel="RMSE over the plane", title="The next experiment")
+    rng, errors = np.random.default_rng(run), []
+    X = rng.uniform(-2, 0, (12, 2))  # the first measurements are all in one corner
+    y = surface(X) + rng.normal(scale=0.05, size=len(X))
+    for _ in range(n_steps + 1):
+        model = MLPSigmoidRegressor(20, alpha="evidence", random_state=0).fit(X, y)
+        mean, std = model.predict(grid, return_std=True)
+        errors.append(np.sqrt(np.mean((mean - surface(grid)) ** 2)))
+        k = choose(std, rng)
+        X = np.vstack([X, grid[k]])
+        y = np.append(y, surface(grid[[k]]) + rng.normal(scale=0.05))
+    return errors
+
+
+def next_experiment(axes, n_steps, n_runs):
+    """Print and draw the errors of networks that choose experiments, and of those that do not."""
+    ways = {
+        "where least sure": (BLUE, lambda std, rng: np.argmax(std)),
+        "at random": (ORANGE, lambda std, rng: rng.integers(len(std))),
+    }
+    for label, (colour, choose) in ways.items():
+        errors = [errors_of_run(run, n_steps, choose) for run in range(n_runs)]
+        low, median, high = np.quantile(errors, [0.25, 0.5, 0.75], axis=0)
+        axes.fill_between(np.arange(n_steps + 1), low, high, color=colour, alpha=0.2, lw=0)
+        axes.plot(median, color=colour, label=label)
+        for k in sorted({min(4, n_steps), n_steps}):
+            print(
+                f"RMSE after {k} experiments {label}: {low[k]:.2f}  {median[k]:.2f}  {high[k]:.2f}"
+            )
+    axes.set(xlabel="experiments added", ylabel="RMSE over the plane: median, quartiles",
+             title=f"The next experiment, {n_runs} runs")  # fmt: skip
     axes.legend(fontsize=8)
 
 
@@ -109,7 +129,7 @@ def main():
     n_members = 2 if arguments.quick else 5
     gap(left, n_members)
     calibration(middle, n_members, n_splits=3 if arguments.quick else 10)
-    next_experiment(right, n_steps=3 if arguments.quick else 16)
+    next_experiment(right, *((4, 4) if arguments.quick else (20, 20)))
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "uncertainty.png"
     figure.savefig(path, dpi=110)
