@@ -6,8 +6,8 @@ Error bars: where they open, whether they hold, and where to measure next.
 
 Left, a curve with a gap in the data: the 95 % band is narrow at the data and opens in the gap.
 Middle, concrete strength, cross-validated: the share of specimens within the interval of each
-nominal share. Right, active choice: measure again and again where the network is least sure, beside
-measuring at random.
+nominal share. Right, active choice: measure where the network is least sure, or at places drawn in
+proportion to its variance, beside measuring at random.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from sklearn.model_selection import KFold
 from skprop import MLPSigmoidRegressor
 
 HERE = Path(__file__).parent
-BLUE, ORANGE, GREY = "#1f5fa8", "#d9661f", "0.45"
+BLUE, ORANGE, GREEN, GREY = "#1f5fa8", "#d9661f", "#2f8f5b", "0.45"
 
 
 def curve(x):
@@ -92,7 +92,7 @@ def errors_of_run(run, n_steps, choose):
     y = surface(X) + rng.normal(scale=0.05, size=len(X))
     for _ in range(n_steps + 1):
         model = MLPSigmoidRegressor(20, alpha="evidence", random_state=0).fit(X, y)
-        mean, std = model.predict(grid, return_std=True)
+        mean, std = model.predict(grid, return_std="model")
         errors.append(np.sqrt(np.mean((mean - surface(grid)) ** 2)))
         k = choose(std, rng)
         X = np.vstack([X, grid[k]])
@@ -103,6 +103,7 @@ def errors_of_run(run, n_steps, choose):
 def next_experiment(axes, n_steps, n_runs):
     """Print and draw the errors of networks that choose experiments, and of those that do not."""
     ways = {
+        "drawn by variance": (GREEN, lambda std, rng: rng.choice(len(std), p=std**2 / sum(std**2))),
         "where least sure": (BLUE, lambda std, rng: np.argmax(std)),
         "at random": (ORANGE, lambda std, rng: rng.integers(len(std))),
     }

@@ -79,6 +79,7 @@ class Committee(NamedTuple):
         gradient = _mean_of([rows.in_raw_units(g) for g in slopes])
         return gradient, rows.in_raw_units(np.sqrt(variance))
 
+    @ignoring_overflow()
     def input_hessian(self, rows: Rows) -> NDArray:
         """The second derivatives of the mean output by the raw features, (rows, d_K, d_0, d_0)."""
         first, *others = self.networks

@@ -218,3 +218,5 @@ def test_the_functions_give_finite_results_or_name_what_is_wrong(problem, parame
         assert predicted is None or np.isfinite(predicted).all()
         slopes = attempt(lambda: model.predict_gradient(X))
         assert slopes is None or np.isfinite(slopes).all()
+        bends = attempt(lambda: model.predict_hessian(X))
+        assert bends is None or np.isfinite(bends).all()

@@ -14,9 +14,11 @@ from skprop import (
     LossCurveDisplay,
     MLPObjective,
     MLPSigmoidRegressor,
+    feature_importances,
     minimize_adam,
     minimize_lbfgs,
     minimize_sgd,
+    sensitivities,
 )
 
 rng = np.random.default_rng(0)
@@ -38,6 +40,10 @@ def fit_and_predict(hidden_layer_sizes: int | Sequence[int]) -> None:
     assert_type(model.fit(X, y), MLPSigmoidRegressor)
     assert_type(model.fit(X.tolist(), y.tolist(), sample_weight=[1.0] * 60), MLPSigmoidRegressor)
     mean, std = model.predict(X, return_std=True)
+    slopes, deviations = model.predict_gradient(X, return_std=True)
+    print(slopes.shape, deviations.shape, model.predict_gradient(X).shape)
+    print(model.predict_hessian(X).shape, model.predict_std_gradient(X, of="model").shape)
+    print(sensitivities(model, X).standardized_squared.shape, feature_importances(model).sum())
     print(mean.shape, std.shape, MLPSigmoidRegressor(alpha="evidence", n_members=2))
     print(model.predict(X).shape, [A.shape for A in model.coefs_], model.intercepts_[0].mean())
     objective, theta0 = model.make_objective(X, y)
