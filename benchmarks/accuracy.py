@@ -67,6 +67,7 @@ def network(**parameters):
 CONTENDERS = {
     "default": network(),
     "narrow start, 5 members": network(initial_spread=None, n_members=5),
+    "one layer of 50": network(hidden_layer_sizes=50),
     "one network": network(alpha=1e-4),
     "evidence": network(alpha="evidence"),
     "evidence, 5 members": network(alpha="evidence", n_members=5),

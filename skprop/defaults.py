@@ -22,6 +22,7 @@ _ONE: dict[str, Any] = {
 # penalty of a linear fit then keeps it so.
 _EVIDENCE_SPREAD = {"initial_spread": 1.0}
 _FEW_ROWS = _ONE | _EVIDENCE_SPREAD | {"alpha": "evidence", "n_members": 5}
+_SOME_ROWS = _FEW_ROWS | {"hidden_layer_sizes": (15, 15)}
 _MANY_ROWS = _ONE | {
     "hidden_layer_sizes": (50, 50),
     "solver": "adam",
@@ -35,6 +36,7 @@ AUTO = tuple(_ONE)  # the parameters that may be "auto"
 # Multiplications of an iteration under the evidence; five members of 40 iterations then take some
 # 20 s on one core.
 _MOST_WORK = 2e9
+_SOME = 1_000  # with more rows two layers are better than one
 _MOST_NUMBERS = 3e7  # of one of the four matrices of a member: a gigabyte together
 
 
@@ -90,7 +92,7 @@ def _choice(
     N, P = n * n_outputs * (1 + d * with_slopes), Layout((d, *hidden, n_outputs)).n_params
     numbers = P * min(N, P)
     few = N * numbers <= _MOST_WORK and numbers <= _MOST_NUMBERS
-    choice = _FEW_ROWS if few else _MANY_ROWS
+    choice = (_SOME_ROWS if n > _SOME else _FEW_ROWS) if few else _MANY_ROWS
     # Early stopping is not for the evidence; without it many rows are for L-BFGS.
     agrees = given.get("early_stopping", choice["early_stopping"]) == choice["early_stopping"]
     return choice if agrees else _ONE

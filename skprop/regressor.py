@@ -40,7 +40,7 @@ class MLPSigmoidRegressor(
     Parameters
     ----------
     hidden_layer_sizes : int, array-like of int or "auto", default="auto"
-        Units of each hidden layer; "auto" is (50,), or (50, 50) with many rows (see Notes); ``()``
+        Units of each hidden layer; "auto" is (50,), (15, 15) or (50, 50) (see Notes); ``()``
         is no hidden layer, a linear (or logistic) model.
     output_activation : {"identity", "sigmoid"}, default="identity"
         "sigmoid" makes the last layer a sigmoid too: predictions then stay near the range
@@ -202,7 +202,7 @@ class MLPSigmoidRegressor(
     the ``hidden_layer_sizes`` given:
 
     - few rows, N P min(N, P) ≤ 2·10⁹ (8,000 rows of 8 features): ``alpha="evidence"`` and five
-      members;
+      members; with more than 1,000 of them, ``hidden_layer_sizes=(15, 15)``;
     - more rows: "adam" with early stopping, ``hidden_layer_sizes=(50, 50)``, ``alpha=1e-4``,
       ``tol=1e-5``, ``n_iter_no_change=50``, ``initial_spread=2`` and eight members;
     - with a ``solver``, an ``alpha`` or ``warm_start`` that is given, and in `partial_fit` and
