@@ -42,8 +42,8 @@ class SummedObjective(FlatObjective):
         n, the number of rows of all parts.
     layout : Layout
         Of the network; that of the `MLPObjective` of any part.
-    dtype : dtype, optional
-        The precision of the arithmetic, that of the parts; float64 by default.
+    dtype : dtype, default='float64'
+        The precision of the arithmetic, that of the parts.
     alpha : float or sequence of K floats, default=0.0
         The L2 penalty, as in `MLPObjective`; that of the parts is not looked at.
     total_weight : float, optional
@@ -78,7 +78,7 @@ class SummedObjective(FlatObjective):
 
     def __init__(
         self, sums: Callable[..., Answer], *, n_samples: int, layout: Layout,
-        dtype: DTypeLike = np.float64, alpha: float | Sequence[float] = 0.0,
+        dtype: DTypeLike = "float64", alpha: float | Sequence[float] = 0.0,
         total_weight: float | None = None, weight_sums: WeightSums | None = None,
     ):  # fmt: skip
         d_K = layout.sizes[-1]

@@ -96,6 +96,7 @@ BAD_PARAMETERS = {
     "max_fun": [0],
     "n_members": [0, 1.5],
     "initial_spread": [0.0, -1.0, "wide"],
+    "slope_weight": [0.0, -1.0, np.inf, "much"],
     "standardize": ["yes"],
     "missing_targets": [True, "drop"],
 }
