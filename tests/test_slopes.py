@@ -1,350 +1,320 @@
-"""Slopes that are learnt with the values."""
+"""The derivatives of ∂f/∂x, by x and by θ, and what is made of them: deviations and Hessians."""
 
-import pickle
+import warnings
 
 import numpy as np
 import pytest
 import reference
 from conftest import make_problem
-from numpy.testing import assert_allclose, assert_array_equal
-from scipy.sparse import csr_array
-from scipy.stats import norm
-from sklearn import config_context
-from sklearn.metrics import root_mean_squared_error as rmse
-from sklearn.model_selection import cross_validate
-from sklearn.preprocessing import StandardScaler
+from scipy import sparse
+from sklearn.exceptions import NotFittedError
 
-from skprop import MLPObjective, MLPSigmoidRegressor
-from skprop.factors import Root
+from skprop import MLPSigmoidRegressor, jacobian
+from skprop.factors import Root, factorised
+from skprop.jacobian import slope_jacobian
+from skprop.layout import Layout
+from skprop.network import Network
+from skprop.posterior import slope_variance, variance_gradient
+from skprop.rows import Rows
+from skprop.tanh_form import TanhForm
 
-LAMBDA = 0.7
-
-
-@pytest.fixture
-def slopes(problem):
-    """Slopes of the problem, some of them unknown, all those of a row and of an output of a row."""
-    return slopes_of(problem)
+TOLERANCES = [(np.float64, 1e-11), (np.float32, 1e-4)]
+IDS = ["float64", "float32"]
 
 
-def slopes_of(problem):
-    rng = np.random.default_rng(5)
-    dydx = rng.normal(size=(*problem.y.shape, problem.X.shape[1]))
-    dydx[1], dydx[3, 0], dydx[5, :, 1] = np.nan, np.nan, np.nan
-    return dydx
+def assert_close(ours, expected, tolerance):
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
-def objective_of(problem, dydx, dtype=np.float64):
-    return problem.objective(dtype, dydx=dydx, slope_weight=LAMBDA)
+def network_of(problem, dtype=np.float64):
+    return Network(Layout(problem.sizes), problem.theta.astype(dtype), problem.output_activation)
 
 
-def weights_of(problem):
-    return LAMBDA * problem.weights[..., None]
+_KNOWN = {}  # as the definition takes seconds
 
 
-def differentiated(problem, dydx, theta, h=1e-30):
-    definition = dydx, weights_of(problem), *problem.definition
-    steps = theta + 1j * h * np.eye(len(theta))
-    return np.array([reference.loss_with_slopes(t, *definition).imag / h for t in steps])
+def expected(function, problem):
+    """A function of `reference` at all rows of a problem."""
+    key = function.__name__, problem.theta.tobytes(), problem.output_activation
+    if key not in _KNOWN:
+        network = problem.sizes, problem.output_activation
+        _KNOWN[key] = np.array([function(problem.theta, x, *network) for x in problem.X])
+    return _KNOWN[key]
 
 
-def worst(found, expected):
-    return np.abs(found - expected).max() / np.abs(expected).max()
+def slopes_by_theta(network, X):
+    """∂²f_K/∂x∂θ of rows, of shape (rows, d_K, P, d_0)."""
+    found = []
+    network.for_each_slope_jacobian(Rows(X), 0, lambda rows, _, S: found.append((rows.start, S)))
+    return np.concatenate([np.moveaxis(S, -1, 0) for _, S in sorted(found, key=lambda p: p[0])])
 
 
-def test_the_gradient_is_that_of_the_definition(problem, slopes):
-    expected = reference.loss_with_slopes(
-        problem.theta, slopes, weights_of(problem), *problem.definition
+# ---- against the definition ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES, ids=IDS)
+def test_the_derivatives_of_slopes_by_theta_are_those_of_the_complex_step(
+    problem, dtype, tolerance
+):
+    found = slopes_by_theta(network_of(problem, dtype), problem.X.astype(dtype))
+    assert found.dtype == dtype
+    theirs = expected(reference.slope_jacobian, problem)
+    rounding = 2e-14  # of the differences of ∂f/∂θ, which is up to 1
+    layout = Layout(problem.sizes)
+    each = [layout.views(np.moveaxis(J, 2, -1)) for J in (found, theirs)]
+    for ours, definition in zip(*each, strict=True):
+        for a, b in zip(ours, definition, strict=True):
+            atol = tolerance * np.abs(b).max() + rounding
+            np.testing.assert_allclose(a, b, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES, ids=IDS)
+def test_the_input_hessian_is_that_of_the_complex_step(problem, dtype, tolerance):
+    H = network_of(problem, dtype).input_hessian(Rows(problem.X.astype(dtype)))
+    assert H.dtype == dtype
+    np.testing.assert_array_equal(H, H.swapaxes(-1, -2))
+    theirs = expected(reference.input_hessian, problem)
+    if not problem.hidden and problem.output_activation == "identity":
+        assert not H.any()
+        np.testing.assert_allclose(theirs, 0, atol=1e-11)
+    else:
+        assert_close(H, theirs, tolerance)
+
+
+def test_a_factor_for_each_slope_and_the_parameters_of_one_output_alone(problem):
+    layout, rows = Layout(problem.sizes), Rows(problem.X)
+    form = TanhForm(layout, problem.output_activation, np.float64)
+    x = rows.read_dense(slice(0, 9), 9)
+    d_0, d_K, index = layout.sizes[0], layout.sizes[-1], layout.output_indices()
+    factor = np.random.default_rng(0).normal(size=(d_K, d_0, 9))
+    J = np.empty((d_K, len(index[0]), d_0, 9))
+    slopes = slope_jacobian(form.of(problem.theta), problem.theta, x, form, J, factor)
+    gradient = network_of(problem).slopes(rows)
+    np.testing.assert_allclose(np.moveaxis(slopes, -1, 0), gradient, rtol=1e-12, atol=1e-14)
+    wide = slopes_by_theta(network_of(problem), problem.X)
+    for k, at in enumerate(index):
+        mine = np.moveaxis(J[k] / factor[k], -1, 0)
+        assert_close(mine, wide[:, k, at], 1e-13)
+        others = np.setdiff1d(np.arange(layout.n_params), at)
+        assert not wide[:, k, others].any()
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3])
+def test_the_size_of_the_blocks_does_not_matter(depth, monkeypatch):
+    problem = make_problem(depth, 2, "sigmoid", n_samples=40)
+    network = network_of(problem)
+    whole = slopes_by_theta(network, problem.X), network.input_hessian(Rows(problem.X))
+    monkeypatch.setattr(jacobian, "_JACOBIAN_BYTES", 1)
+    monkeypatch.setattr(jacobian, "_MIN_SLOPE_ROWS", 7)
+    assert_close(slopes_by_theta(network, problem.X), whole[0], 1e-14)
+    assert_close(network.input_hessian(Rows(problem.X)), whole[1], 1e-14)
+
+
+# ---- under the posterior ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), TOLERANCES, ids=IDS)
+@pytest.mark.parametrize("form", ["square", "thin"])
+def test_variances_of_slopes_and_slopes_of_variances(problem, form, dtype, tolerance):
+    rng, P = np.random.default_rng(1), len(problem.theta)
+    Jt, p, shift = rng.normal(size=(P, 5)), rng.uniform(0.1, 1, P), 0.1 * rng.normal(size=P)
+    M = Jt @ Jt.T
+    factor = factorised(Root(Jt) if form == "thin" else M, p).array()
+    covariance = 0.3 * np.linalg.inv(M + np.diag(p)) + np.outer(shift, shift)
+    g, S = (
+        expected(function, problem)
+        for function in (reference.output_jacobian, reference.slope_jacobian)
     )
-    for dtype, tolerance in ((np.float64, 1e-11), (np.float32, 1e-4)):
-        loss, gradient = objective_of(problem, slopes, dtype)(problem.theta.astype(dtype))
-        assert gradient.dtype == dtype
-        assert abs(loss - expected) < tolerance * expected
-        assert worst(gradient, differentiated(problem, slopes, problem.theta)) < tolerance
+    network, rows = network_of(problem, dtype), Rows(problem.X.astype(dtype))
+    variance = np.einsum("skpj,pq,skqj->skj", S, covariance, S)
+    found = slope_variance(network, rows, factor, 0.3, shift)
+    assert_close(found, variance, tolerance)
+    gradient = 2 * np.einsum("skpj,pq,skq->skj", S, covariance, g)
+    of_outputs, found = variance_gradient(network, rows, factor, 0.3, shift)
+    assert_close(found, gradient, tolerance)
+    assert_close(of_outputs, np.einsum("skp,pq,skq->sk", g, covariance, g), tolerance)
 
 
-def test_second_order_products_are_those_of_the_definition(problem, slopes):
-    objective, theta = objective_of(problem, slopes), problem.theta
-    v = np.random.default_rng(1).normal(size=len(theta))
-    h, size = 1e-2, np.abs(v).max()
-    expected = sum(
-        c * (differentiated(problem, slopes, theta + j * h * v / size)
-             - differentiated(problem, slopes, theta - j * h * v / size))
-        for j, c in ((1, 4 / 5), (2, -1 / 5), (3, 4 / 105), (4, -1 / 280))
-    ) * (size / h)  # fmt: skip
-    product = objective.hessp(theta, v)
-    assert worst(product, expected) < 1e-11
-    assert worst(objective_of(problem, slopes, np.float32).hessp(theta, v), expected) < 1e-4
-    assert worst(objective.hessian(theta) @ v, expected) < 1e-11
+KINDS = ["one", "column", "two", "csr", "raw", "sigmoid", "committee", "held out", "fixed alpha"]
 
 
-def test_residuals_jacobian_and_normal_equations_agree_with_the_gradient(problem, slopes):
-    objective, theta = objective_of(problem, slopes), problem.theta
-    loss, gradient = objective(theta)
-    r, J = objective.residuals(theta), objective.jacobian(theta)
-    assert len(r) >= objective.n_residuals
-    assert_allclose(0.5 * r @ r, loss, rtol=1e-13)
-    assert worst(J.T @ r, gradient) < 1e-12
-    steps = theta + 1e-6 * np.eye(len(theta))
-    differences = np.array([objective.residuals(t) - r for t in steps]).T / 1e-6
-    assert worst(J, differences) < 1e-4
-    half, g, M = objective.normal_equations(theta)
-    assert_allclose(half, loss, rtol=1e-13)
-    assert worst(g, gradient) < 1e-12
-    assert worst(M, J.T @ J) < 1e-12
-    shares = objective.output_losses(theta)
-    penalty = loss - problem.objective(alpha=0.0, dydx=slopes, slope_weight=LAMBDA).loss(theta)
-    assert len(shares) == 2 * problem.y.shape[1]
-    assert_allclose(shares.sum(), loss - penalty, rtol=1e-12)
+def fitted(kind, dtype=np.float64):
+    """A regressor with features and targets of very different units, and its rows."""
+    rng = np.random.default_rng(0)
+    scales = np.ones(3) if kind == "raw" else np.array([2.0, 1e3, 1e-3])
+    u = rng.normal(size=(60, 3))
+    X = ([5.0, -300.0, 0.01] + u * [2.0, 1e3, 1e-3] if kind != "raw" else u).astype(dtype)
+    Y = np.column_stack([np.sin(u[:, 0]) + u[:, 1], 1e4 * u[:, 2] * u[:, 1]])
+    Y += rng.normal(scale=[0.1, 300.0], size=(60, 2))
+    y = {"two": Y, "column": Y[:, :1]}.get(kind, Y[:, 0])
+    parameters = {"alpha": "evidence"}
+    if kind == "held out":
+        parameters = {
+            "solver": "adam", "alpha": 0.1, "n_members": 3, "early_stopping": True, "max_iter": 20
+        }  # fmt: skip
+    elif kind in ("sigmoid", "fixed alpha"):
+        parameters = {"alpha": 0.1}
+    elif kind == "committee":
+        parameters["n_members"] = 3
+    X = sparse.csr_array(X) if kind == "csr" else X
+    model = MLPSigmoidRegressor(
+        5, random_state=0, standardize=kind != "raw",
+        output_activation="sigmoid" if kind == "sigmoid" else "identity", **parameters,
+    )  # fmt: skip
+    if kind == "held out":
+        model.set_params(hidden_layer_sizes=(40, 30))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return model.fit(X, y), X[:20], scales
 
 
-def test_the_thin_form_is_the_other_one(problem, slopes, monkeypatch):
-    objective, theta = objective_of(problem, slopes), problem.theta
-    d_K = problem.y.shape[1]
-    u = np.linspace(0.5, 2.0, 2 * d_K)
-    square = objective.output_models(theta)
-    monkeypatch.setattr("skprop.flat_objective.is_thin", lambda N, P: True)
-    thin = objective.output_models(theta)
-    assert isinstance(thin.products, Root)
-    for (loss, gradient, M), (other, slope, root) in [(square.sum(u), thin.sum(u))]:
-        assert_allclose(loss, other, rtol=1e-12)
-        assert_allclose(slope, gradient, rtol=1e-9, atol=1e-12)
-        assert worst(root.Jt @ root.Jt.T, M) < 1e-12
-    step = 0.01 * np.arange(len(theta)) / len(theta)
-    assert_allclose(thin.losses_at(step), square.losses_at(step), rtol=1e-10)
+def by_differences(function, X, scales, h=1e-3):
+    """∂/∂x of a function of rows, the last axis of what is returned, to sixth order in h."""
+    X = X.toarray() if sparse.issparse(X) else X
+    columns = []
+    for step in np.diag(h * scales):
+        each = [c * (function(X + i * step) - function(X - i * step)) / step.max()
+                for i, c in ((1, 3 / 4), (2, -3 / 20), (3, 1 / 60))]  # fmt: skip
+        columns.append(sum(each))
+    return np.stack(columns, axis=-1)
 
 
-def test_batches_average_to_the_whole_and_blocks_do_not_matter(problem, slopes, monkeypatch):
-    objective, theta = objective_of(problem, slopes), problem.theta
-    loss, gradient = objective(theta)
-    parts = [objective(theta, rows=np.arange(k, 9, 3)) for k in range(3)]
-    assert_allclose(np.mean([part[0] for part in parts]), loss, rtol=1e-12)
-    assert worst(np.mean([part[1] for part in parts], axis=0), gradient) < 1e-12
-    monkeypatch.setattr("skprop.slope_error.block_rows", lambda sizes, dtype: 2)
-    monkeypatch.setattr("skprop.blocks.PART_WORK", 1)
-    monkeypatch.setattr("skprop.slope_error.LEAST_ROWS", 1)
-    in_blocks = objective_of(problem, slopes)
-    assert_allclose(in_blocks.loss(theta), loss, rtol=1e-13)
-    assert worst(in_blocks.gradient(theta), gradient) < 1e-12
-    v = np.ones(len(theta))
-    assert worst(in_blocks.hessp(theta, v), objective.hessp(theta, v)) < 1e-12
-    assert worst(in_blocks.residuals(theta), objective.residuals(theta)) < 1e-12
-    monkeypatch.setattr("skprop.slope_error.slope_rows", lambda width, dtype: 2)
-    assert worst(in_blocks.gauss_newton(theta), objective.gauss_newton(theta)) < 1e-12
+def assert_close_by_feature(ours, theirs, scales, tolerance=1e-7):
+    """Relative to the largest of each output, in units of the spread of each feature."""
+    ours, theirs = ours * scales, theirs * scales
+    if ours.ndim == 4 or (ours.ndim == 3 and ours.shape[-2] == 3):
+        ours, theirs = ours * scales[:, None], theirs * scales[:, None]
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance * np.abs(theirs).max())
 
 
-def test_the_log_posterior_has_the_density_of_the_slopes():
-    problem = make_problem(2, 2, "identity", "targets")
-    dydx = slopes_of(problem)
-    objective, noise = objective_of(problem, dydx), 0.3
-    found, gradient = objective.log_posterior(problem.theta, noise)
-    without, _ = problem.objective().log_posterior(problem.theta, noise)
-    expected = 0.0
-    for x, y_s, w in zip(problem.X, dydx, problem.weights, strict=True):
-        s = reference.slopes(problem.theta, x, problem.sizes, "identity")
-        v = LAMBDA * np.broadcast_to(w[:, None], s.shape)
-        seen = ~np.isnan(y_s) & (v > 0)
-        expected += norm.logpdf(y_s[seen], s[seen], np.sqrt(noise / v[seen])).sum()
-    assert_allclose(found - without, expected, rtol=1e-11)
-    assert_allclose(
-        gradient, -objective.total_weight / noise * objective.gradient(problem.theta), rtol=1e-12
-    )
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_hessian_is_the_slope_of_the_gradient(kind):
+    model, X, scales = fitted(kind)
+    H = model.predict_hessian(X)
+    assert H.shape == (*model.predict_gradient(X).shape, 3)
+    np.testing.assert_array_equal(H, H.swapaxes(-1, -2))
+    assert_close_by_feature(H, by_differences(model.predict_gradient, X, scales), scales)
 
 
-# ---- the estimator -----------------------------------------------------------------------------
+@pytest.mark.filterwarnings("ignore:The error bars are rough")
+@pytest.mark.parametrize("of", ["target", "model"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gradient_of_std_is_its_slope(kind, of):
+    model, X, scales = fitted(kind)
+    gradient = model.predict_std_gradient(X, of)
+    assert gradient.shape == model.predict_gradient(X).shape
+
+    def std(X):
+        return model.predict(X, return_std=True if of == "target" else "model")[1]
+
+    theirs = by_differences(std, X, scales)
+    if kind == "two":
+        assert_close_by_feature(gradient[:, 0], theirs[:, 0], scales)
+    assert_close_by_feature(gradient, theirs, scales)
 
 
-def curves(n, seed=0, noise=0.0, slope_noise=0.0):
-    """Rows of two functions of two features in units of their own, with their slopes."""
-    rng = np.random.default_rng(seed)
-    a, b = rng.uniform(-2, 2, (2, n))
-    y = np.c_[np.sin(2 * a) + b**2, 100 * a * b]
-    dydx = np.stack([np.c_[2 * np.cos(2 * a), 2 * b], np.c_[100 * b, 100 * a]], axis=1)
-    y, units = y + noise * y.std(axis=0) * rng.normal(size=y.shape), np.array([1.0, 1000.0])
-    dydx = dydx * (1 + 0 * units)
-    dydx += slope_noise * dydx.std(axis=0) * rng.normal(size=dydx.shape)
-    return np.c_[a, b] * units, y, dydx / units
+@pytest.mark.filterwarnings("ignore:The error bars are rough")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_deviation_of_a_slope_is_that_of_a_small_difference(kind):
+    """Of f(x + h) − f(x − h), from the posteriors of the members at both places."""
+    model, X, scales = fitted(kind)
+    gradient, std = model.predict_gradient(X, return_std=True)
+    np.testing.assert_array_equal(gradient, model.predict_gradient(X))
+    assert std.shape == gradient.shape
+    committee, units = model._fitted(with_posterior=True)
+    dense = X.toarray() if sparse.issparse(X) else X
+
+    def jacobians(network, X):
+        J = np.empty((len(X), network.layout.sizes[-1], network.layout.n_params))
+
+        def use(at, block):
+            J[at] = np.moveaxis(block, -1, 0)
+
+        network.for_each_jacobian(units.rows(X), 0, use)
+        return J
+
+    members = []
+    for i, network in enumerate(committee.networks):
+        S = by_differences(lambda X, network=network: jacobians(network, X), dense, scales)
+        slope = by_differences(lambda X, network=network: network.outputs(units.rows(X)), dense,
+                               scales)  # fmt: skip
+        variance = np.zeros_like(slope)
+        if committee.factors:
+            noise = committee.noises[i]
+            factor = committee.factors[i]
+            assert len(factor) == factor.shape[1]
+            covariance = np.linalg.inv(factor @ factor.T) / np.mean(1 / noise)
+            if committee.shifts:
+                covariance += np.outer(committee.shifts[i], committee.shifts[i])
+            variance = np.einsum("skpj,pq,skqj->skj", S, covariance, S)
+        members.append((slope, variance))
+    slopes, variances = map(np.array, zip(*members, strict=True))
+    theirs = np.sqrt(variances.mean(axis=0) + slopes.var(axis=0)) * units.scale[:, None]
+    assert_close_by_feature(std, theirs[:, 0] if std.ndim == 2 else theirs, scales)
 
 
-@pytest.mark.parametrize("activation", ["identity", "sigmoid"])
-def test_the_objective_of_an_estimator_is_in_standard_units(activation):
-    X, y, dydx = curves(30)
-    dydx[3, 0] = np.nan
-    model = MLPSigmoidRegressor(4, output_activation=activation, slope_weight=0.3, random_state=0)
-    objective, theta = model.make_objective(X, y, dydx=dydx)
-    x_scaler = StandardScaler().fit(X)
-    values, theta0 = model.make_objective(X, y)
-    assert_array_equal(theta, theta0)
-    model.set_theta(theta)
-    error = (model.predict_gradient(X) - dydx) * x_scaler.scale_ / model.y_scaler_.scale_[:, None]
-    added = 0.3 * np.nansum(error**2) / (2 * len(X))
-    assert_allclose(objective.loss(theta) - values.loss(theta), added, rtol=1e-10)
+@pytest.mark.parametrize("kind", ["one", "two", "committee"])
+def test_float32_is_within_1e_4_of_float64(kind):
+    model, X, _ = fitted(kind, np.float32)
+    single = [*model.predict_gradient(X, return_std=True), model.predict_std_gradient(X)]
+    single.append(model.predict_hessian(X))
+    assert all(a.dtype == np.float32 for a in single)
+    model._dtype, model.theta_ = "float64", model.theta_.astype(np.float64)
+    double = [*model.predict_gradient(X, return_std=True), model.predict_std_gradient(X)]
+    double.append(model.predict_hessian(X))
+    for a, b in zip(single, double, strict=True):
+        axes = tuple(i for i in range(b.ndim) if i == 0)  # each slope has its own units
+        atol = 1e-4 * np.abs(b).max(axis=axes)
+        assert (np.abs(a - b) <= atol).all()
 
 
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"solver": "lbfgs"},
-        {"solver": "lm"},
-        {"solver": "adam", "max_iter": 300},
-        {"solver": "sgd", "max_iter": 300, "learning_rate_init": 0.05},
-        {"alpha": "evidence"},
-        {"alpha": "ard"},
-        {"n_members": 3, "alpha": "evidence"},
-        {"n_members": 2, "solver": "adam", "max_iter": 300},
-        {"alpha": "evidence", "slope_weight": 0.5},
-        {},
-    ],
-    ids=str,
-)
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_every_solver_learns_from_slopes(parameters):
-    X, y, dydx = curves(25)
-    X_test, y_test, dydx_test = curves(300, seed=1)
-    errors = []
-    for given in (None, dydx):
-        model = MLPSigmoidRegressor(10, random_state=0, **parameters).fit(X, y, dydx=given)
-        slopes = model.predict_gradient(X_test)
-        scale = dydx_test.std(axis=0)
-        errors.append(
-            [
-                rmse(y_test / y.std(axis=0), model.predict(X_test) / y.std(axis=0)),
-                rmse((slopes / scale).reshape(300, -1), (dydx_test / scale).reshape(300, -1)),
-            ]
-        )
-    assert errors[1][0] < errors[0][0]
-    assert errors[1][1] < 0.8 * errors[0][1]
+def test_one_row_at_a_time_is_what_all_give():
+    model, X, _ = fitted("two")
+    for method in (model.predict_hessian, model.predict_std_gradient,
+                   lambda X: model.predict_gradient(X, return_std=True)[1]):  # fmt: skip
+        whole = method(X)
+        each = np.concatenate([method(row[None]) for row in X])
+        np.testing.assert_allclose(each, whole, rtol=1e-9, atol=1e-12 * np.abs(whole).max())
 
 
-def test_the_evidence_finds_the_noise_of_slopes_and_error_bars_shrink():
-    X, y, dydx = curves(200, noise=0.1, slope_noise=0.3)
-    model = MLPSigmoidRegressor(8, alpha="evidence", random_state=0).fit(X, y, dydx=dydx)
-    assert model.slope_noise_variance_.shape == (2, 2)
-    X_many, y_many, dydx_many = curves(5000, seed=1)
-    units = model.slope_noise_variance_**0.5 * model.x_scaler_.scale_
-    in_units = units / model.y_scaler_.scale_[:, None]
-    expected = 0.3 * dydx_many.std(axis=0) * X_many.std(axis=0) / y_many.std(axis=0)[:, None]
-    expected = np.sqrt((expected**2).mean(axis=1))  # one noise for the slopes of an output
-    assert_allclose(in_units, np.c_[expected, expected], rtol=0.2)
-    assert_allclose(np.sqrt(model.noise_variance_), 0.1 * y_many.std(axis=0), rtol=0.2)
-    plain = MLPSigmoidRegressor(8, alpha="evidence", random_state=0).fit(X, y)
-    assert not hasattr(plain, "slope_noise_variance_")
-    _, bars = model.predict(X_many, return_std="model")
-    _, plain_bars = plain.predict(X_many, return_std="model")
-    assert (np.median(bars, axis=0) < 0.8 * np.median(plain_bars, axis=0)).all()
-    deviation = (model.predict(X_many) - y_many) / bars
-    assert 0.5 < np.sqrt(np.mean(deviation**2)) < 2.0
+# ---- bad input -------------------------------------------------------------------------
 
 
-def test_a_weight_of_slopes_under_the_evidence_holds_the_ratio_of_the_noises():
-    X, y, dydx = curves(60, noise=0.1, slope_noise=0.3)
-    model = MLPSigmoidRegressor(5, alpha="evidence", slope_weight=4.0, random_state=0)
-    model.fit(X, y, dydx=dydx)
-    ratio = model.y_scaler_.scale_[:, None] / model.x_scaler_.scale_
-    in_units = model.slope_noise_variance_ / ratio**2
-    values = model.noise_variance_ / model.y_scaler_.scale_**2
-    assert_allclose(in_units, np.c_[values, values] / 4.0, rtol=1e-10)
+def test_a_hessian_beyond_memory_is_refused_with_its_size(monkeypatch):
+    model, X, _ = fitted("one")
+    monkeypatch.setattr("skprop.workspace.physical_memory", lambda: 1000)
+    with pytest.raises(ValueError, match=r"A Hessian of shape \(20, 1, 3, 3\) needs .* GiB"):
+        model.predict_hessian(X)
 
 
-def test_the_posterior_of_the_same_data_is_the_same():
-    X, y, dydx = curves(40, noise=0.05)
-    y, dydx = y[:, 0], dydx[:, 0]
-    model = MLPSigmoidRegressor(5, alpha="evidence", random_state=0).fit(X, y, dydx=dydx)
-    before = model.predict(X, return_std=True)[1]
-    assert model.slope_noise_variance_.shape == (2,)
-    loaded = pickle.loads(pickle.dumps(model))
-    assert_array_equal(loaded.predict(X, return_std=True)[1], before)
-    again = model.fit_posterior(X, y, dydx=dydx).predict(X, return_std=True)[1]
-    assert_allclose(again, before, rtol=1e-6)
-    model.fit_posterior(X, y)
-    assert not hasattr(model, "slope_noise_variance_")
-    assert (model.predict(X, return_std=True)[1] > before).mean() > 0.9
+def test_what_cannot_be_told_is_refused():
+    model, X, _ = fitted("one")
+    with pytest.raises(ValueError, match="of='noise'; it is 'target' or 'model'"):
+        model.predict_std_gradient(X, of="noise")
+    for method in ("predict_hessian", "predict_std_gradient"):
+        with pytest.raises(NotFittedError):
+            getattr(MLPSigmoidRegressor(), method)(X)
+        with pytest.raises(ValueError, match="features"):
+            getattr(model, method)(X[:, :2])
+    bare = MLPSigmoidRegressor(5, solver="adam", random_state=0).partial_fit(X, X[:, 0])
+    for ask in (bare.predict_std_gradient, lambda X: bare.predict_gradient(X, return_std=True)):
+        with pytest.raises(ValueError, match="fit_posterior"):
+            ask(X)
 
 
-def test_a_fixed_penalty_has_error_bars_that_know_the_slopes():
-    X, y, dydx = curves(60, noise=0.05, slope_noise=0.1)
-    model = MLPSigmoidRegressor(5, alpha=0.01, random_state=0).fit(X, y, dydx=dydx)
-    with_slopes = model.predict(X, return_std="model")[1]
-    assert (model.slope_noise_variance_ > 0).all()
-    without = model.fit_posterior(X, y).predict(X, return_std="model")[1]
-    assert (np.median(with_slopes, axis=0) < np.median(without, axis=0)).all()
-
-
-def test_slopes_of_one_output_alone_and_no_slopes_at_all():
-    X, y, dydx = curves(40)
-    dydx[:, 1] = np.nan
-    one = MLPSigmoidRegressor(6, alpha="evidence", random_state=0).fit(X, y, dydx=dydx)
-    assert np.isfinite(one.predict(X, return_std=True)[1]).all()
-    dydx[:] = np.nan
-    for alpha in ("evidence", 1e-3):
-        none, plain = (
-            MLPSigmoidRegressor(6, alpha=alpha, random_state=0).fit(X, y, dydx=given)
-            for given in (dydx, None)
-        )
-        assert_allclose(none.predict(X), plain.predict(X), rtol=1e-6, atol=1e-6)
-
-
-def test_a_row_of_weight_two_is_two_rows_and_unknown_targets_have_no_slopes():
-    X, y, dydx = curves(20)
-    w = np.where(np.arange(20) < 5, 2.0, 1.0)
-    rows = np.r_[np.arange(20), np.arange(5)]
-    model = MLPSigmoidRegressor(3, solver="lm", random_state=0)
-    weighted, theta = model.make_objective(X, y, w, dydx)
-    repeated, _ = model.make_objective(X[rows], y[rows], None, dydx[rows])
-    assert_allclose(weighted.loss(theta), repeated.loss(theta), rtol=1e-12)
-    y[4] = np.nan
-    model.set_params(missing_targets="ignore")
-    without, theta = model.make_objective(X, y, dydx=dydx)
-    left = np.arange(20) != 4
-    known, _ = model.make_objective(X[left], y[left], dydx=dydx[left])
-    assert_allclose(without.loss(theta), known.loss(theta), rtol=1e-12)
-
-
-def test_early_stopping_and_partial_fit_take_slopes():
-    X, y, dydx = curves(200)
-    for parameters in ({"solver": "lbfgs"}, {"solver": "adam", "n_members": 2}):
-        model = MLPSigmoidRegressor(6, early_stopping=True, random_state=0, **parameters)
-        model.fit(X, y, dydx=dydx)
-        assert model.best_validation_score_ > 0.2
-        model.fit(X, y, X_val=X[:50], y_val=y[:50], dydx=dydx)
-    stream = MLPSigmoidRegressor(6, solver="adam", random_state=0)
-    whole = MLPSigmoidRegressor(6, solver="adam", max_iter=3, random_state=0)
-    for _ in range(3):
-        stream.partial_fit(X, y, dydx=dydx)
-    with pytest.warns(match="max_iter"):
-        whole.fit(X, y, dydx=dydx)
-    assert_array_equal(stream.theta_, whole.theta_)
-
-
-def test_searches_route_slopes_row_by_row():
-    X, y, dydx = curves(60)
-    with config_context(enable_metadata_routing=True):
-        model = MLPSigmoidRegressor(4, alpha=1e-3, random_state=0).set_fit_request(dydx=True)
-        scores = cross_validate(model, X, y, cv=3, params={"dydx": dydx})["test_score"]
-    assert scores.min() > 0.3
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"dydx": np.zeros((30, 2))}, r"dydx has shape \(30, 2\).*it is \(30, 2, 2\)"),
-        ({"dydx": np.full((30, 2, 2), np.inf)}, "dydx contains infinity"),
-        ({"dydx": np.zeros((29, 2, 2))}, "dydx has shape"),
-        ({"X": csr_array(np.eye(30))}, "X is sparse"),
-        ({"dydx": np.full((30, 2, 2), 1e300), "X": np.eye(30, 2, dtype=np.float32)}, "float32"),
-    ],
-)
-def test_slopes_that_make_no_sense_are_refused(change, message):
-    X, y, dydx = curves(30)
-    arguments = {"X": X, "y": y, "dydx": dydx} | change
-    for model in (MLPSigmoidRegressor(3, alpha=1e-3), MLPSigmoidRegressor(3)):
-        with pytest.raises(ValueError, match=message):
-            model.fit(**arguments)
-        assert not hasattr(model, "theta_")
-
-
-def test_an_objective_refuses_a_weight_that_is_not_positive():
-    X, y, dydx = curves(30)
-    with pytest.raises(ValueError, match="slope_weight=0"):
-        MLPObjective(X, y, hidden_layer_sizes=3, dydx=dydx, slope_weight=0)
-    with pytest.raises(ValueError, match="sparse"):
-        MLPObjective(csr_array(X), y, hidden_layer_sizes=3, dydx=dydx)
+def test_a_posterior_in_doubt_warns_here_too_and_points_at_the_caller():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 2))
+    model = MLPSigmoidRegressor(30, solver="lm", alpha=0.0, tol=1e-8, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(X, np.sin(X[:, 0]) + rng.normal(size=40))
+    for ask in (
+        lambda: model.predict(X, return_std=True),
+        lambda: model.predict_gradient(X, return_std=True),
+        lambda: model.predict_std_gradient(X),
+    ):
+        with pytest.warns(UserWarning, match="The error bars are rough") as caught:
+            ask()
+        assert caught[0].filename == __file__
