@@ -109,7 +109,7 @@ print("           0.36 (13-X-1, Bayesian, automatic relevance determination)")
 # the error bars know it.
 
 print("\nset  samples  RMSE  mean error bar  within the 95 % intervals")
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained")
+figure, left = plt.subplots(figsize=(7, 4.6), layout="constrained")
 looks = {"T": (GREY, "test"), "E1": (ORANGE, "E1: more fat"), "E2": (BLUE, "E2: more protein")}
 for name, (colour, label) in looks.items():
     here = part == name
@@ -127,6 +127,12 @@ left.set(xlabel="fat found by the chemist (%)", ylabel="fat read off the spectru
 left.set_title("Beyond the data the bars open")
 left.legend(frameon=False)
 
+# sphinx_gallery_thumbnail_number = 2
+arguments.output.mkdir(parents=True, exist_ok=True)
+path = arguments.output / "fat_in_meat.png"
+figure.savefig(path, dpi=110)
+print(f"Figure: {os.path.relpath(path)}")
+
 # %%
 # Which components matter
 # -----------------------
@@ -139,12 +145,7 @@ relevance = model.relevances_
 order = np.argsort(relevance)[::-1]
 print("\nMost relevant components:", ", ".join(f"{k + 1} ({relevance[k]:.0%})" for k in order[:5]))
 print(f"Components with less than 0.1 %: {np.sum(relevance < 0.001)} of {len(relevance)}")
+_, right = plt.subplots(figsize=(7, 4), layout="constrained")
 right.bar(np.arange(1, 1 + len(relevance)), np.maximum(relevance, 1e-7), color=BLUE)
 right.set(yscale="log", xlabel="principal component", ylabel="relevance", ylim=(1e-6, 1))
 right.set_title("Not every component tells the fat")
-
-# sphinx_gallery_thumbnail_number = 2
-arguments.output.mkdir(parents=True, exist_ok=True)
-path = arguments.output / "fat_in_meat.png"
-figure.savefig(path, dpi=110)
-print(f"Figure: {os.path.relpath(path)}")
