@@ -23,7 +23,7 @@ class Sensitivities(NamedTuple):
     mean : ndarray of shape (n_features,) or (n_outputs, n_features)
         Mean of ∂y/∂x_j, in units of y per unit of x_j: of either sign, and 0 where slopes cancel.
     absolute, squared : ndarray of the same shape
-        Mean of ``|∂y/∂x_j|``, often called μ*, and of (∂y/∂x_j)², called ν, in these units (squared).
+        Mean of ``|∂y/∂x_j|``, often called μ*, and of (∂y/∂x_j)², called ν (units squared).
     standardized_absolute, standardized_squared : ndarray of the same shape
         The same per standard deviation: μ* s_j/s_y and ν s_j²/s_y², with s_j that of the feature
         and s_y that of the prediction over the rows. They compare features of different units.
