@@ -1,0 +1,340 @@
+"""Fits over dask collections are those of one machine, whatever the partitions and the workers."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from scipy.sparse import csr_matrix
+from sklearn.base import clone
+from sklearn.datasets import make_friedman1
+
+from skprop import MLPSigmoidRegressor
+
+dask = pytest.importorskip("dask")
+pytest.importorskip("distributed")
+
+import dask.array as da  # noqa: E402
+from distributed import Client, LocalCluster  # noqa: E402
+
+from skprop.dask import DaskMLPSigmoidRegressor  # noqa: E402
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.filterwarnings("default::ResourceWarning"),
+]
+OPTIONS = {"dashboard_address": ":0", "threads_per_worker": 1}
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Two workers in this process."""
+    with (
+        LocalCluster(n_workers=2, processes=False, **OPTIONS) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def rows(n=120, seed=0, d=6):
+    return make_friedman1(n, n_features=d, noise=0.5, random_state=seed)
+
+
+def regressor(cls=DaskMLPSigmoidRegressor, **parameters):
+    return cls(**{"hidden_layer_sizes": 4, "random_state": 0, "max_iter": 8} | parameters)
+
+
+def collections(X, y, w, kind):
+    """Dask arrays of X, y and w, cut in some way."""
+    n = len(y)
+    size = {"one": n, "seven": -(-n // 7), "rows of one": 1}.get(kind, 25)
+    arrays = [da.from_array(a, chunks=(size, *a.shape[1:])) for a in (X, y, w)]
+    if kind == "with empty ones":
+        empty = [da.from_array(a[:0], chunks=(1, *a.shape[1:])) for a in (X, y, w)]
+        arrays = [da.concatenate([e, a, e]) for e, a in zip(empty, arrays, strict=True)]
+    if kind == "of unknown length":
+        keep = da.from_array(np.ones(n, bool), chunks=size)
+        arrays = [a[keep] for a in arrays]
+    if kind == "chunked columns":
+        arrays[0] = arrays[0].rechunk((size, 2))
+    return arrays
+
+
+KINDS = ["one", "seven", "rows of one", "with empty ones", "of unknown length", "chunked columns"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_objective_is_that_of_one_machine(kind, client):
+    X, y = rows(80)
+    order = np.argsort(y)
+    X, y = X[order], y[order]
+    w = np.random.default_rng(0).integers(0, 3, len(y)).astype(float)
+    ours, theta = regressor().make_objective(*collections(X, y, w, kind))
+    whole, same = regressor(MLPSigmoidRegressor).make_objective(X, y, w)
+    assert np.array_equal(theta, same)
+    assert_allclose(ours.loss(theta), whole.loss(theta), rtol=1e-13)
+    for of in ("gradient", "gauss_newton"):
+        a, b = getattr(ours, of)(theta), getattr(whole, of)(theta)
+        assert_allclose(a, b, rtol=0, atol=1e-12 * np.abs(b).max())
+    a, b = ours.hessp(theta, theta), whole.hessp(theta, theta)
+    assert_allclose(a, b, rtol=0, atol=1e-12 * np.abs(b).max())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"solver": "lm"},
+        {"alpha": "evidence"},
+        {"solver": "adam", "batch_size": 60, "max_iter": 40},
+        {"solver": "sgd", "batch_size": 60, "max_iter": 40},
+    ],
+    ids=str,
+)
+def test_a_fit_is_that_of_one_machine(options, client):
+    X, y = rows()
+    w = np.random.default_rng(1).integers(0, 3, len(y)).astype(float)
+    dX, dy, dw = collections(X, y, w, "seven")
+    many = regressor(**options).fit(dX, dy, dw)
+    one = regressor(MLPSigmoidRegressor, **options).fit(X, y, w)
+    for name in ("mean_", "scale_"):
+        assert_allclose(getattr(many.x_scaler_, name), getattr(one.x_scaler_, name), rtol=1e-13)
+    ours, theirs = many.predict(dX, return_std=True), one.predict(X, return_std=True)
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.chunks == dy.chunks
+        assert a.dtype == np.float64
+        assert_allclose(a.compute(), b, rtol=0, atol=1e-10 * np.abs(b).max())
+    assert_allclose(many.score(dX, dy, dw), one.score(X, y, w), rtol=1e-10)
+    assert_allclose(many.predict_gradient(dX).compute(), one.predict_gradient(X), atol=1e-8)
+    assert_allclose(many.predict_hessian(dX[:20]).compute(), one.predict_hessian(X[:20]), atol=1e-7)
+
+
+def test_lbfgs_takes_as_many_iterations_and_ends_as_near_as_rows_in_another_order(client):
+    X, y = rows(400)
+    options = {"solver": "lbfgs", "max_iter": 60, "tol": 1e-9, "alpha": 0.1}
+    dX, dy = da.from_array(X, chunks=(60, -1)), da.from_array(y, chunks=60)
+    many = regressor(**options).fit(dX, dy)
+    one = regressor(MLPSigmoidRegressor, **options).fit(X, y)
+    f, spread = one.predict(X), 0.0
+    for seed in range(3):
+        order = np.random.default_rng(seed).permutation(len(y))
+        other = regressor(MLPSigmoidRegressor, **options).fit(X[order], y[order])
+        spread = max(spread, np.abs(other.predict(X) - f).max())
+    assert many.n_iter_ == one.n_iter_
+    assert np.abs(many.predict(X) - f).max() <= 10 * spread
+
+
+def test_several_outputs_float32_and_csr_chunks(client):
+    X, y = rows(90)
+    X = np.where(X < 0.4, 0, X).astype(np.float32)
+    Y = np.column_stack([y, -y])
+    dX = da.from_array(X, chunks=(20, -1)).map_blocks(csr_matrix)
+    many = regressor(solver="lm").fit(dX, da.from_array(Y, chunks=(20, 2)))
+    one = regressor(MLPSigmoidRegressor, solver="lm").fit(csr_matrix(X), Y)
+    prediction = many.predict(dX)
+    assert prediction.shape == (90, 2)
+    assert prediction.dtype == np.float32
+    assert_allclose(prediction.compute(), one.predict(csr_matrix(X)), rtol=2e-2)
+
+
+def test_dataframes_keep_the_names_of_their_columns(client):
+    pd = pytest.importorskip("pandas")
+    dd = pytest.importorskip("dask.dataframe")
+    X, y = rows(90)
+    frame = pd.DataFrame(X, columns=list("abcdef"))
+    dX, dy = dd.from_pandas(frame, npartitions=3), dd.from_pandas(pd.Series(y), npartitions=3)
+    many = regressor(solver="lm").fit(dX, dy)
+    one = regressor(MLPSigmoidRegressor, solver="lm").fit(frame, y)
+    assert list(many.feature_names_in_) == list("abcdef")
+    assert_allclose(many.predict(dX).compute(), one.predict(frame), atol=1e-9)
+    assert_allclose(many.score(dX, dy), one.score(frame, y), rtol=1e-10)
+    with pytest.raises(ValueError, match="columns of X are not those"):
+        many.fit_posterior(dX[list("bacdef")], dy)
+
+
+def test_early_stopping_watches_rows_that_are_given_or_held_out(client):
+    X, y = rows(400)
+    dX, dy = da.from_array(X, chunks=(100, -1)), da.from_array(y, chunks=100)
+    options = {"solver": "adam", "early_stopping": True, "batch_size": 100}
+    many = regressor(**options).fit(dX, dy, X_val=dX[:100], y_val=dy[:100])
+    one = regressor(MLPSigmoidRegressor, **options).fit(X, y, X_val=X[:100], y_val=y[:100])
+    assert_allclose(many.validation_scores_, one.validation_scores_, rtol=1e-9)
+    held_out = regressor(**options).fit(dX, dy)
+    assert 330 < held_out.x_scaler_.n_samples_seen_ < 390
+
+
+def test_partial_fit_and_fit_posterior_are_those_of_one_machine(client):
+    X, y = rows(100)
+    dX, dy = da.from_array(X, chunks=(30, -1)), da.from_array(y, chunks=30)
+    many = regressor(solver="adam", batch_size=40).partial_fit(dX, dy).partial_fit(dX, dy)
+    one = regressor(MLPSigmoidRegressor, solver="adam", batch_size=40)
+    one.partial_fit(X, y).partial_fit(X, y)
+    many.fit_posterior(dX, dy)
+    one.fit_posterior(X, y)
+    for a, b in zip(many.predict(X, return_std=True), one.predict(X, return_std=True), strict=True):
+        assert_allclose(a, b, rtol=0, atol=1e-10 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("name", ["X", "y", "sample_weight"])
+def test_what_is_wrong_with_a_partition_names_it(name, client):
+    X, y = rows(90)
+    w = np.ones(90)
+    {"X": X, "y": y, "sample_weight": w}[name][50] = np.nan
+    model = regressor()
+    with pytest.raises(ValueError, match=rf"Partition 2 of X: .*{name}"):
+        model.fit(*collections(X, y, w, "of unknown length"))
+    assert not hasattr(model, "theta_")
+
+
+def test_x_and_y_cut_differently_are_refused(client):
+    X, y = rows(90)
+    dX, dy = da.from_array(X, chunks=(30, -1)), da.from_array(y, chunks=(30, 20, 40))
+    with pytest.raises(ValueError, match="Partition 1 of X has 30 rows, that of y has 20"):
+        regressor().fit(dX, dy)
+    unknown = dX[da.from_array(np.ones(90, bool), chunks=30)]
+    with pytest.raises(ValueError, match="Partition 1 of X: it has 30 rows, and that of y has 20"):
+        regressor().fit(unknown, dy)
+    with pytest.raises(ValueError, match="no partition 2"):
+        regressor().fit(unknown, dy.rechunk(45))
+
+
+def test_missing_targets_have_no_weight(client):
+    X, y = rows(90)
+    Y = np.column_stack([y, 2 * y])
+    Y[20:60, 1] = np.nan
+    options = {"solver": "lm", "missing_targets": "ignore"}
+    many = regressor(**options).fit(da.from_array(X, chunks=(30, -1)), da.from_array(Y, chunks=30))
+    one = regressor(MLPSigmoidRegressor, **options).fit(X, Y)
+    assert_allclose(many.predict(X), one.predict(X), rtol=0, atol=1e-9)
+
+
+def test_a_clone_keeps_the_client_and_a_pickle_does_not(client):
+    X, y = rows(90)
+    model = regressor(client=client, solver="lm")
+    assert clone(model).client is client
+    assert clone(model).solver == "lm"
+    model.fit(da.from_array(X, chunks=(30, -1)), da.from_array(y, chunks=30))
+    again = pickle.loads(pickle.dumps(model))
+    assert again.client is None
+    assert model.client is client
+    assert np.array_equal(again.predict(X), model.predict(X))
+    local = model.to_local()
+    assert type(local) is MLPSigmoidRegressor
+    assert np.array_equal(local.predict(X), model.predict(X))
+    assert set(local.get_params()) == set(model.get_params()) - {"client"}
+
+
+def test_a_fit_in_a_task_uses_the_client_of_its_worker(client):
+    X, y = rows(90)
+
+    def fit_there():
+        dX, dy = da.from_array(X, chunks=(30, -1)), da.from_array(y, chunks=30)
+        return regressor(solver="lm").fit(dX, dy)
+
+    there, here = client.submit(fit_there, pure=False).result(), fit_there()
+    assert np.array_equal(there.theta_, here.theta_)
+
+
+def test_without_a_client_an_objective_is_refused_and_arrays_are_fitted_here():
+    program = """
+import numpy as np, dask.array as da
+from skprop.dask import DaskMLPSigmoidRegressor
+X = np.random.default_rng(0).normal(size=(50, 3))
+model = DaskMLPSigmoidRegressor(2, alpha=1.0, random_state=0)
+model.fit(X, X[:, 0])
+try:
+    model.make_objective(da.from_array(X), da.from_array(X[:, 0]))
+except ValueError as error:
+    print(error)
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "There is no dask client" in run.stdout
+
+
+def test_a_model_of_one_machine_is_loaded_without_dask(client, tmp_path):
+    X, y = rows(60)
+    model = regressor(solver="lm")
+    model.fit(da.from_array(X, chunks=(30, -1)), da.from_array(y, chunks=30))
+    (tmp_path / "model").write_bytes(pickle.dumps(model.to_local()))
+    program = (
+        "import pickle, sys; sys.modules['dask'] = sys.modules['distributed'] = None;"
+        "model = pickle.load(open(sys.argv[1], 'rb')); print(model.predict([[0.5] * 6])[0])"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "model")]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(run.stdout) == model.predict([[0.5] * 6])[0]
+
+
+def test_the_package_never_imports_dask():
+    program = "import sys, skprop; print(sorted({'dask', 'distributed'} & set(sys.modules)))"
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "[]"
+
+
+# ---- processes that end ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Two workers that are processes of their own."""
+    with (
+        LocalCluster(n_workers=2, **OPTIONS) as cluster,
+        Client(cluster, set_as_default=False) as c,
+    ):
+        yield c
+
+
+class Killer:
+    """Ends a worker by SIGKILL right after some evaluations were sent."""
+
+    def __init__(self, client, monkeypatch, at=(3, 6, 9)):
+        self.n_calls, self.n_killed, self._client, self._get = 0, 0, client, client.get
+        self._at = at
+        monkeypatch.setattr(client, "get", self.get)
+
+    def get(self, *arguments, **options):
+        futures = self._get(*arguments, **options)
+        self.n_calls += 1
+        if self.n_calls in self._at:
+            pids = self._client.run(os.getpid, on_error="ignore")
+            os.kill(next(iter(pids.values())), signal.SIGKILL)
+            self.n_killed += 1
+        return futures
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+@pytest.mark.parametrize(
+    "options", [{"solver": "lbfgs"}, {"alpha": "evidence"}, {"solver": "adam", "batch_size": 60}]
+)
+def test_workers_that_are_killed_do_not_change_a_bit(options, processes, monkeypatch):
+    X, y = rows(240)
+    dX, dy = da.from_array(X, chunks=(40, -1)), da.from_array(y, chunks=40)
+    model = regressor(client=processes, **options)
+    before = clone(model).fit(dX, dy)
+    killer = Killer(processes, monkeypatch)
+    after = clone(model).fit(dX, dy)
+    assert killer.n_killed == 3
+    assert np.array_equal(after.theta_, before.theta_)
+    with LocalCluster(n_workers=1, processes=False, **OPTIONS) as one, Client(one) as client:
+        alone = clone(model).set_params(client=client).fit(dX, dy)
+    assert np.array_equal(alone.theta_, before.theta_)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
+def test_rows_that_cannot_be_computed_again_are_a_clear_error(processes, monkeypatch):
+    X, y = rows(240)
+    pieces = processes.scatter([X[k : k + 40] for k in range(0, 240, 40)])
+    dX = da.concatenate([da.from_delayed(p, (40, 6), dtype=float) for p in pieces])
+    dy = da.from_array(y, chunks=40)
+    model = regressor(client=processes, solver="lbfgs")
+    Killer(processes, monkeypatch, at=(2, 4))
+    with pytest.raises(RuntimeError, match="cannot be computed again"):
+        model.fit(dX, dy)
+    assert not hasattr(model, "theta_")
