@@ -1,7 +1,7 @@
 """skprop beside its peers and beside the floor: ``python -m benchmarks``.
 
-Tables: evaluation, small, parts, hessp, steps, fit, evidence, committee, predict, memory, growth
-(all by default); accuracy and stopping, which have to be named, are described in
+Tables: evaluation, slopes, small, parts, hessp, steps, fit, evidence, committee, predict, memory,
+growth (all by default); accuracy and stopping, which have to be named, are described in
 `benchmarks.accuracy` and `benchmarks.stopping`. Contenders run in the same
 process, interleaved, best of many: skprop, scikit-learn's MLPRegressor, and PyTorch and
 JAX (jitted) where installed. The floor is the bare matrix products and one tanh a hidden unit, in
@@ -45,6 +45,7 @@ SHAPES = [
     (20_000, 50, (256, 256), 1),
 ]
 WIDE = [(50, (256, 256), 1), (200, (256,), 5)]
+SLOPES = [(1_000, 8, (50,)), (10_000, 10, (100,))]
 STEPS = [(10, (100,), 200), (10, (20,), 32), (10, (50,), 64), (50, (100, 100), 200)]
 FITS = [
     (500, 6, (10,)),
@@ -102,6 +103,24 @@ def evaluation(options):
                 floor = best_of({"floor": c.evaluate_floor(X, y, hidden)}, options.seconds / 4)
             seconds["floor"] = floor["floor"] / options.n_threads
             yield row("evaluation", f"{n} x {d} {hidden} {outputs} {name}", seconds)
+
+
+def slopes(options):
+    """An evaluation that learns slopes too, beside one that does not and beside JAX: wall
+    and CPU time. The aim is at most 1.5 + 1.2 d evaluations without."""
+    for n, d, hidden in SLOPES[: 1 if options.quick else None]:
+        X, y = c.problem(n, d, 1)
+        functions = {
+            "skprop": c.evaluate_skprop_slopes(X, y, hidden),
+            "without": c.evaluate_skprop(X, y, hidden),
+            "jax": c.evaluate_jax_slopes(X, y, hidden),
+        }
+        functions = {k: f for k, f in functions.items() if f}
+        for kind, clock in (("wall", time.perf_counter), ("CPU", time.process_time)):
+            seconds = best_of(functions, options.seconds, clock=clock)
+            times = seconds["skprop"] / seconds["without"]
+            label = f"{n} x {d} {hidden}, {kind} time"
+            yield row("slopes", label, seconds, evaluations=f"{times:.1f} of {1.5 + 1.2 * d:.1f}")
 
 
 def hessp(options):
@@ -264,6 +283,7 @@ TABLES = {
     f.__name__: f
     for f in (
         evaluation,
+        slopes,
         small,
         parts,
         hessp,

@@ -43,6 +43,19 @@ def evaluate_skprop(X, y, hidden):
     return lambda: objective(theta)
 
 
+def slopes_of(X, y):
+    """Slopes for `problem`: of the right size, which is all that an evaluation asks of them."""
+    rng = np.random.default_rng(1)
+    shape = (len(y), y.reshape(len(y), -1).shape[1], X.shape[1])
+    return rng.standard_normal(shape, dtype=np.float32).astype(X.dtype)
+
+
+def evaluate_skprop_slopes(X, y, hidden):
+    objective = MLPObjective(X, y, hidden_layer_sizes=hidden, alpha=ALPHA, dydx=slopes_of(X, y))
+    theta = objective.initial_theta(0)
+    return lambda: objective(theta)
+
+
 class _Recorder(MLPRegressor):
     """Remembers with what L-BFGS calls its loss and gradient."""
 
@@ -127,6 +140,30 @@ def evaluate_jax(X, y, hidden):
 
     loss, params, _ = jax_loss(X, y, hidden)
     value_and_grad = jax.jit(jax.value_and_grad(loss))
+    return lambda: jax.block_until_ready(value_and_grad(params))
+
+
+def evaluate_jax_slopes(X, y, hidden):
+    """The gradient of the loss with the slopes of each row, which are by reverse mode, jitted."""
+    if not HAS_JAX:
+        return None
+    import jax
+    import jax.numpy as jnp
+
+    loss, params, _ = jax_loss(X, y, hidden)
+    x, slopes = jnp.asarray(X), jnp.asarray(slopes_of(X, y))
+
+    def outputs(params, x):
+        for A, b in params[:-1]:
+            x = jax.nn.sigmoid(x @ A + b)
+        A, b = params[-1]
+        return x @ A + b
+
+    def with_slopes(params):
+        found = jax.vmap(jax.jacrev(outputs, argnums=1), (None, 0))(params, x)
+        return loss(params) + ((found - slopes) ** 2).sum() / (2 * len(x))
+
+    value_and_grad = jax.jit(jax.value_and_grad(with_slopes))
     return lambda: jax.block_until_ready(value_and_grad(params))
 
 
