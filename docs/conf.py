@@ -35,7 +35,7 @@ EXAMPLES = {  # the groups of the gallery and what is in them, in reading order
     "Stories": ("heating", "concrete_strength", "choose_by_evidence", "fat_in_meat"),
     "Tables": ("grid_search", "several_outputs"),
     "Error bars": ("uncertainty", "bayesian_optimisation"),
-    "Derivatives": ("partial_dependence", "scipy_optimize", "second_order"),
+    "Derivatives": ("engine_deck", "partial_dependence", "scipy_optimize", "second_order"),
     "Many rows": ("two_million_rows", "streaming", "checkpoint"),
     "Looking into a fit": ("learning_curves", "early_stopping", "compare_solvers"),
     "On other machines": ("microcontroller", "onnx_serving"),

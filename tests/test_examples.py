@@ -92,7 +92,9 @@ def test_every_example_ends_in_a_picture(quick, name):
     assert min(picture_size(directory / "picture.png")) > 150
 
 
-@pytest.mark.parametrize("name", ["concrete_strength", "onnx_serving", "second_order"])
+@pytest.mark.parametrize(
+    "name", ["concrete_strength", "engine_deck", "onnx_serving", "second_order"]
+)
 def test_the_figure_is_where_it_says(quick, name):
     printed, directory = quick(name)
     path = directory / re.search(r"Figure: (.+)", printed)[1]
@@ -120,6 +122,17 @@ def test_the_table_of_the_power_plant_has_the_columns_and_ranges_it_is_known_for
     assert (table["temperature_c"].min(), table["temperature_c"].max()) == (1.81, 37.11)
     assert (table["power_mw"].min(), table["power_mw"].max()) == (420.26, 495.76)
     assert np.corrcoef(table["temperature_c"], table["power_mw"])[0, 1] < -0.9
+
+
+def test_the_slopes_of_the_engine_deck_are_those_of_its_values():
+    table = np.genfromtxt(EXAMPLES / "data" / "engine_deck.csv.gz", delimiter=",", names=True)
+    assert table.shape == (1056,)
+    assert (table["mach"].max(), table["altitude_km"].max()) == (0.9, 13.1064)
+    throttle, thrust, slope = (  # between neighbours of one Mach number and altitude
+        table[name].reshape(-1, 8) for name in ("throttle", "thrust_n", "thrust_n_by_throttle")
+    )
+    difference = np.diff(thrust) / np.diff(throttle)
+    np.testing.assert_allclose((slope[:, 1:] + slope[:, :-1]) / 2, difference, rtol=1e-2)
 
 
 def test_the_curve_is_sure_where_it_was_measured_and_unsure_in_the_gap(quick):
@@ -246,6 +259,17 @@ def test_sensitivities_are_the_slopes_of_the_predictions(quick):
         r"^(\S.*?) +(\d\.\d\d)$", printed.partition("standardised:")[2], re.MULTILINE
     )
     assert [name for name, _ in values[:2]] == ["age days", "cement"]
+
+
+def test_slopes_make_up_for_runs_and_the_optimiser_finds_the_cruise(quick):
+    printed, _ = quick("engine_deck")
+    table, _, cruise = printed.partition("Deck:")
+    (without,), (learnt,) = (numbers_after(w, table) for w in ("values alone", "with slopes"))
+    assert learnt[0] < 0.8 * without[0]  # thrust, fuel, slopes; in standard deviations
+    assert learnt[1] < 0.9 * without[1]
+    assert learnt[2] < 0.7 * without[2]
+    best, *found = map(float, re.findall(r"(\d\.\d+) kg/km", cruise))
+    assert found == pytest.approx([best] * 2, rel=0.05)
 
 
 def test_expected_improvement_comes_closer_to_the_minimum_than_chance(quick):
