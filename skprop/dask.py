@@ -25,6 +25,7 @@ from .cluster import (
 )  # fmt: skip
 from .data import Data, Expected
 from .elsewhere import RowsElsewhere
+from .parameters import CONSTRAINTS
 from .regressor import MLPSigmoidRegressor
 
 __all__ = ["DaskMLPSigmoidRegressor"]
@@ -83,9 +84,7 @@ class DaskMLPSigmoidRegressor(MLPSigmoidRegressor):
     1.00 ((250, 250, 250, 250),)
     """
 
-    _parameter_constraints: ClassVar[dict[str, list]] = (
-        MLPSigmoidRegressor._parameter_constraints | {"client": "no_validation"}
-    )
+    _parameter_constraints: ClassVar[dict[str, Any]] = CONSTRAINTS | {"client": "no_validation"}
 
     def __init__(self, *arguments, client: Client | None = None, **parameters):
         super().__init__(*arguments, **parameters)

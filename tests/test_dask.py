@@ -296,15 +296,16 @@ class Killer:
 
     def __init__(self, client, monkeypatch, at=(3, 6, 9)):
         self.n_calls, self.n_killed, self._client, self._get = 0, 0, client, client.get
-        self._at = at
+        self._at, self.worker = at, client.cluster.workers[0]  # its nanny, which starts it again
         monkeypatch.setattr(client, "get", self.get)
 
     def get(self, *arguments, **options):
+        if self.n_calls + 1 in self._at:
+            self._client.wait_for_workers(2, timeout=60)
         futures = self._get(*arguments, **options)
         self.n_calls += 1
         if self.n_calls in self._at:
-            pids = self._client.run(os.getpid, on_error="ignore")
-            os.kill(next(iter(pids.values())), signal.SIGKILL)
+            os.kill(self.worker.pid, signal.SIGKILL)
             self.n_killed += 1
         return futures
 
@@ -330,11 +331,14 @@ def test_workers_that_are_killed_do_not_change_a_bit(options, processes, monkeyp
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_rows_that_cannot_be_computed_again_are_a_clear_error(processes, monkeypatch):
     X, y = rows(240)
-    pieces = processes.scatter([X[k : k + 40] for k in range(0, 240, 40)])
+    killer = Killer(processes, monkeypatch, at=(2,))
+    processes.wait_for_workers(2, timeout=60)
+    pieces = processes.scatter(
+        [X[k : k + 40] for k in range(0, 240, 40)], workers=[killer.worker.worker_address]
+    )
     dX = da.concatenate([da.from_delayed(p, (40, 6), dtype=float) for p in pieces])
     dy = da.from_array(y, chunks=40)
     model = regressor(client=processes, solver="lbfgs")
-    Killer(processes, monkeypatch, at=(2, 4))
     with pytest.raises(RuntimeError, match="cannot be computed again"):
         model.fit(dX, dy)
     assert not hasattr(model, "theta_")
