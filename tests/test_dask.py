@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 
+import joblib
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.datasets import make_friedman1
+from sklearn.model_selection import GridSearchCV
 
 from skprop import MLPSigmoidRegressor
 
@@ -240,6 +242,16 @@ def test_a_fit_in_a_task_uses_the_client_of_its_worker(client):
 
     there, here = client.submit(fit_there, pure=False).result(), fit_there()
     assert np.array_equal(there.theta_, here.theta_)
+
+
+def test_a_search_runs_on_the_cluster_by_joblib(client):
+    X, y = rows(90)
+    model = regressor(MLPSigmoidRegressor, solver="lm")
+    search = GridSearchCV(model, {"alpha": [0.01, 1.0]}, cv=2)
+    with joblib.parallel_backend("dask", client=client):
+        search.fit(X, y)
+    here = GridSearchCV(model, {"alpha": [0.01, 1.0]}, cv=2).fit(X, y)
+    assert_allclose(search.cv_results_["mean_test_score"], here.cv_results_["mean_test_score"])
 
 
 def test_without_a_client_an_objective_is_refused_and_arrays_are_fitted_here():
