@@ -1,5 +1,6 @@
 """Fits over dask collections are those of one machine, whatever the partitions and the workers."""
 
+import itertools
 import os
 import pickle
 import signal
@@ -242,6 +243,25 @@ def test_a_fit_in_a_task_uses_the_client_of_its_worker(client):
 
     there, here = client.submit(fit_there, pure=False).result(), fit_there()
     assert np.array_equal(there.theta_, here.theta_)
+
+
+def test_ctrl_c_ends_a_fit_with_the_best_theta_and_callbacks_see_each_iteration(
+    client, monkeypatch, capsys
+):
+    X, y = rows(90)
+    get, n_calls = client.get, itertools.count()
+
+    def interrupted(*arguments, **options):
+        if next(n_calls) == 8:
+            raise KeyboardInterrupt
+        return get(*arguments, **options)
+
+    monkeypatch.setattr(client, "get", interrupted)
+    dX, dy = da.from_array(X, chunks=(30, -1)), da.from_array(y, chunks=30)
+    model = regressor(client=client, solver="lbfgs", max_iter=50, verbose=True).fit(dX, dy)
+    assert "Interrupted after" in model.message_
+    assert 1 <= model.n_iter_ < 9
+    assert capsys.readouterr().out.count("loss") >= model.n_iter_
 
 
 def test_a_search_runs_on_the_cluster_by_joblib(client):
