@@ -26,8 +26,8 @@ class SlopeError:
     ):
         self.X, self.y, self.weights, self.layout = X, slopes, weights, layout
         self.form = TanhForm(layout, output_activation, X.dtype)
-        widest = (max(layout.sizes) * layout.sizes[-1], 1)
-        self.block_rows = min(block_rows(widest, X.dtype), X.shape[0])
+        widest = 4 * max(layout.sizes) * layout.sizes[-1]  # of the arrays of all outputs, some four
+        self.block_rows = min(block_rows((widest,), X.dtype), X.shape[0])
         # Of a row, in multiplications: see `double_backprop`.
         self.work = (layout.n_params + 10 * sum(layout.sizes)) * (2 + 2 * layout.sizes[-1])
 
