@@ -317,6 +317,49 @@ def test_the_package_never_imports_dask():
 # ---- processes that end ----------------------------------------------------------------------
 
 
+def test_arrays_in_memory_are_taken_as_the_parent_takes_them(client):
+    X, y = rows()
+    parameters = {"alpha": "evidence", "client": client}
+    ours = regressor(**parameters).fit(X, y)
+    parent = regressor(MLPSigmoidRegressor, alpha="evidence").fit(X, y)
+    for method in ("predict", "predict_gradient", "predict_std_gradient", "predict_hessian"):
+        assert_allclose(getattr(ours, method)(X), getattr(parent, method)(X), rtol=1e-12)
+    assert_allclose(ours.predict_interval(X), parent.predict_interval(X), rtol=1e-12)
+    assert_allclose(ours.score(X, y), parent.score(X, y), rtol=1e-12)
+    watched = regressor(solver="lbfgs", early_stopping=True, client=client)
+    assert watched.fit(X, y, X_val=X[:20], y_val=y[:20]).best_validation_score_ is not None
+    watched.fit(*collections(X, y, y, "seven")[:2], X_val=X[:20], y_val=da.from_array(y[:20]))
+
+
+def test_derivatives_of_a_collection_are_lazy_and_those_of_its_rows(client):
+    X, y = rows()
+    lazy, target, _ = collections(X, y, y, "chunked columns")
+    model = regressor(alpha="evidence", client=client).fit(lazy, target)
+    local = model.to_local()
+    for method in ("predict_gradient", "predict_std_gradient", "predict_hessian"):
+        found = getattr(model, method)(lazy)
+        assert isinstance(found, da.Array)
+        assert_allclose(found.compute(), getattr(local, method)(X), rtol=1e-10)
+    gradient, deviation = model.predict_gradient(lazy, return_std=True)
+    expected = local.predict_gradient(X, return_std=True)
+    assert_allclose((gradient.compute(), deviation.compute()), expected, rtol=1e-10)
+    assert_allclose(model.predict_interval(lazy)[0].compute(), local.predict_interval(X)[0])
+
+
+def test_rows_of_another_width_and_slopes_are_refused(client):
+    X, y = rows()
+    lazy, target, _ = collections(X, y, y, "seven")
+    model = regressor(solver="adam", client=client).partial_fit(lazy, target)
+    with pytest.raises(ValueError, match="X has 5 features, not 6 features"):
+        model.partial_fit(lazy[:, :5], target)
+    with pytest.raises(ValueError, match="2 outputs"):
+        model.partial_fit(lazy, da.stack([target, target], axis=1))
+    with pytest.raises(ValueError, match="dydx is taken with arrays in memory"):
+        model.fit(lazy, target, dydx=lazy)
+    with pytest.raises(ValueError, match="no rows, or none of positive weight"):
+        model.fit(lazy, target, sample_weight=da.zeros_like(target))
+
+
 @pytest.fixture
 def processes():
     """Two workers that are processes of their own."""
