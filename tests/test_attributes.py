@@ -56,5 +56,6 @@ def test_what_a_fit_does_not_have_is_missing():
     assert attributes([]).keys() == found.keys()
     assert {name for name, value in found.items() if value is MISSING} == {
         "alpha_", "relevances_", "slope_noise_variance_", "_prepared", "_factor", "_noise",
-        "effective_n_parameters_", "log_evidence_", "noise_variance_", "_shift", "_doubt", "_deferred",
+        "effective_n_parameters_", "log_evidence_", "noise_variance_", "_shift", "_doubt",
+        "_deferred",
     }  # fmt: skip
