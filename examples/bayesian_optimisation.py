@@ -101,7 +101,7 @@ def draw_plane(axes, X):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
+    parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="fewer runs and steps")
     parser.add_argument("--output", type=Path, default=HERE / "output", help="for the picture")
     arguments = parser.parse_args()
