@@ -361,7 +361,10 @@ def main():
     mutants = sample(arguments.mutants, arguments.seed, arguments.only)
     names = [test_files(True), test_files(False)][: 1 if arguments.near else 2]
     if arguments.smoke:
-        mutants, names = sample(3, arguments.seed, "skprop/backprop.py"), [["tests/test_backprop.py"]]
+        mutants, names = (
+            sample(3, arguments.seed, "skprop/backprop.py"),
+            [["tests/test_backprop.py"]],
+        )
     text = (ROOT / "tests" / "equivalent_mutants.txt").read_text(encoding="utf-8")
     known = {"\n".join(entry.splitlines()[:3]) for entry in text.split("\n\n")}
     judged = [mutant for mutant in mutants if mutant.diff not in known]
