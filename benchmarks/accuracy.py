@@ -80,16 +80,21 @@ CONTENDERS = {
 }
 
 
+def seconds_of_fit(model, X, y):
+    """Fit a model on one thread, and tell the CPU time that it took."""
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        start = time.process_time()
+        model.fit(X, y)
+        return time.process_time() - start
+
+
 def one_split(contender, name, folder, k):
     """RMSE, log-likelihood, CPU seconds, and the coverage of both kinds of intervals."""
     X, y, splits = load(name, folder)
     train, test = splits[k]
     model = CONTENDERS[contender](random_state=k)
-    with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        start = time.process_time()
-        model.fit(X[train], y[train])
-        seconds = time.process_time() - start
+    seconds = seconds_of_fit(model, X[train], y[train])
     if not isinstance(model, MLPSigmoidRegressor):
         error = model.predict(X[test]) - y[test]
         return np.sqrt(np.mean(error**2)), np.nan, seconds, *np.full(6, np.nan)

@@ -9,21 +9,17 @@ error bars, CPU seconds of a fit on one thread.
 
 import argparse
 import csv
-import time
-import warnings
 from pathlib import Path
 
 import numpy as np
 from scipy.stats import norm
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from threadpoolctl import threadpool_limits
 
-from .accuracy import boosting, network, scaled_network
+from .accuracy import boosting, network, scaled_network, seconds_of_fit
 from .defaults import load
 
 RESULTS = Path(__file__).with_name("readme.csv")
@@ -71,11 +67,7 @@ def one_split(contender, data, k):
     X, y, splits = data
     train, test = splits[k]
     model = CONTENDERS[contender](random_state=k)
-    with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        start = time.process_time()
-        model.fit(X[train], y[train])
-        seconds = time.process_time() - start
+    seconds = seconds_of_fit(model, X[train], y[train])
     likelihood = ""
     if contender in WITH_ERROR_BARS:
         mean, std = model.predict(X[test], return_std=True)
