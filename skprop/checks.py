@@ -12,8 +12,8 @@ from .rows import Rows
 from .threads import ignoring_overflow
 
 __all__ = [
-    "FLOATS", "checked_alphas", "checked_rows", "checked_slopes", "checked_weights",
-    "refuse_unread",
+    "FLOATS", "checked_alphas", "checked_rows", "checked_slopes", "checked_spreads",
+    "checked_weights", "refuse_unread",
 ]  # fmt: skip
 
 # What has its rows elsewhere, by the package of its type, and what to do about it.
@@ -50,6 +50,22 @@ def checked_alphas(alpha: float | ArrayLike, n_layers: int) -> NDArray:
             f"alpha={alpha!r}; it is a number ≥ 0, or {n_layers} of them, one for each layer."
         )
     return alphas
+
+
+def checked_spreads(initial_spread: float | ArrayLike | None) -> tuple[float | None, ...]:
+    """The spreads of the starts of members in turn; a ValueError unless they are positive."""
+    if initial_spread is None:
+        return (None,)
+    try:
+        spreads = np.array(initial_spread, np.float64, ndmin=1)
+    except (TypeError, ValueError):
+        spreads = np.empty(0)
+    if spreads.ndim != 1 or not len(spreads) or not np.all((spreads > 0) & (spreads < math.inf)):
+        raise ValueError(
+            f"initial_spread={initial_spread!r}; it is a positive number, several of them, which "
+            "members take in turn, or None."
+        )
+    return tuple(map(float, spreads))
 
 
 @ignoring_overflow()

@@ -20,7 +20,7 @@ _ONE: dict[str, Any] = {
 }
 # With much smaller inputs of its hidden units a network is linear at the start, and the strong
 # penalty of a linear fit then keeps it so.
-_EVIDENCE_SPREAD = {"initial_spread": 1.0}
+_EVIDENCE_SPREAD = {"initial_spread": (1.0, 3.0)}
 _FEW_ROWS = _ONE | _EVIDENCE_SPREAD | {"alpha": "evidence", "n_members": 5}
 _SOME_ROWS = _FEW_ROWS | {"hidden_layer_sizes": (15, 15)}
 _MANY_ROWS = _ONE | {

@@ -26,7 +26,7 @@ from .solvers import (
     INTERRUPTED,
     LIMIT,
     minimize_adam,
-    minimize_evidence,
+    minimize_evidence_again,
     minimize_lbfgs,
     minimize_lm,
     minimize_relevance,
@@ -95,7 +95,7 @@ _STOCHASTIC = (*_COMMON, "batch_size", "learning_rate_init", "shuffle")
 SOLVERS = {  # the function of each, and the parameters handed on to it
     "lbfgs": (minimize_lbfgs, (*_COMMON, "max_fun")),
     "lm": (minimize_lm, (*_COMMON, "max_fun")),
-    "evidence": (minimize_evidence, (*_COMMON, "max_fun")),
+    "evidence": (minimize_evidence_again, (*_COMMON, "max_fun")),
     "ard": (minimize_relevance, (*_COMMON, "max_fun")),
     "sgd": (
         minimize_sgd,

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
+from .checks import checked_spreads
 from .data import Data, Expected
 from .flat_objective import FlatObjective
 from .layout import Layout, hidden_sizes
@@ -149,7 +150,7 @@ def folds(
         if j > 0:
             seeds = np.random.RandomState(seed).randint(_LARGEST_SEED, size=parameters.n_members)
             seed = int(seeds[j])
-            start = _drawn(setup, parameters, seed)
+            start = _drawn(setup, parameters, seed, j)
             start[theta0 == 0] = 0  # the weights of what is constant
         own = shared or objectives(*data.split(fraction, seed))
         return Fold(*own, start, seed, earlier and earlier[1])
@@ -172,9 +173,10 @@ def _new_setup(parameters, data: Data) -> tuple[Setup, NDArray]:
     return setup._replace(seed=int(random_state.randint(_LARGEST_SEED))), theta0
 
 
-def _drawn(setup: Setup, parameters, random_state) -> NDArray:
-    """Draw θ_0 for a network of this setup."""
-    return setup.layout.initial_theta(random_state, setup.dtype, parameters.initial_spread)
+def _drawn(setup: Setup, parameters, random_state, j: int = 0) -> NDArray:
+    """Draw θ_0 of member j, for a network of this setup."""
+    spreads = checked_spreads(parameters.initial_spread)
+    return setup.layout.initial_theta(random_state, setup.dtype, spreads[j % len(spreads)])
 
 
 def _with_units(setup: Setup, parameters, data: Data, theta0: NDArray) -> tuple[Setup, NDArray]:

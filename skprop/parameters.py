@@ -3,7 +3,7 @@
 import math
 from numbers import Integral, Real
 
-from .checks import checked_alphas
+from .checks import checked_alphas, checked_spreads
 from .compat import Interval, InvalidParameterError, Options, StrOptions
 from .defaults import AUTO
 from .layout import hidden_sizes
@@ -45,7 +45,7 @@ _CONSTRAINTS: dict[str, list] = {
     "n_iter_no_change": [*_AT_LEAST_1, Options(Real, {math.inf})],
     "max_fun": _AT_LEAST_1,
     "n_members": _AT_LEAST_1,
-    "initial_spread": [*_ABOVE_0, None],
+    "initial_spread": ["array-like", *_ABOVE_0, None],
     "slope_weight": [StrOptions({"auto"}), *_ABOVE_0],
     "missing_targets": [StrOptions({"error", "ignore"})],
     "standardize": _BOOLEAN,
@@ -66,6 +66,7 @@ def check_together(parameters) -> None:
     """Refuse parameters that do not go together, each of which is valid by itself."""
     try:
         sizes = hidden_sizes(parameters.hidden_layer_sizes)
+        checked_spreads(parameters.initial_spread)
         if not by_evidence(parameters):
             checked_alphas(parameters.alpha, len(sizes) + 1)
     except ValueError as error:

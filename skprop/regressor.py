@@ -111,11 +111,12 @@ class MLPSigmoidRegressor(
         The most evaluations of "lbfgs" and "lm".
     n_members : int or "auto", default="auto"
         Networks fitted from independent starts, side by side; their predictions are averaged.
-    initial_spread : float, None or "auto", default="auto"
+    initial_spread : float, sequence of floats, None or "auto", default="auto"
         How far the hidden units are from linear at the start: the standard deviation of their
         weighted inputs, for inputs of variance 1, and of their biases. None draws the smaller
-        weights that `MLPRegressor` draws. "auto" is None, 1 under the evidence, and 2 with many
-        rows (see Notes). A larger one helps where a fit learns nothing but what is linear.
+        weights that `MLPRegressor` draws. Members take several in turn. "auto" is None, (1, 3)
+        under the evidence, and 2 with many rows (see Notes). A larger one helps where a fit learns
+        nothing but what is linear; under ``alpha="evidence"`` it is tried there anyway.
     standardize : bool, default=True
         Whether to standardise X and y inside, with the sample weights. A later `fit` does it
         anew, ``warm_start`` and `partial_fit` keep the units of the first call.
@@ -274,7 +275,7 @@ class MLPSigmoidRegressor(
         n_iter_no_change: float | Literal["auto"] = "auto",
         max_fun: int = 15000,
         n_members: int | Literal["auto"] = "auto",
-        initial_spread: float | Literal["auto"] | None = "auto",
+        initial_spread: float | Sequence[float] | Literal["auto"] | None = "auto",
         standardize: bool = True,
         missing_targets: str = "error",
         slope_weight: float | Literal["auto"] = "auto",

@@ -19,7 +19,7 @@ ONE = {
     "early_stopping": False, "tol": 1e-4, "n_iter_no_change": 25,
     "initial_spread": None,
 }  # fmt: skip
-FEW = ONE | {"alpha": "evidence", "n_members": 5, "initial_spread": 1.0}
+FEW = ONE | {"alpha": "evidence", "n_members": 5, "initial_spread": (1.0, 3.0)}
 SOME = FEW | {"hidden_layer_sizes": (15, 15)}
 MANY = ONE | {
     "hidden_layer_sizes": (50, 50), "solver": "adam", "n_members": 8, "early_stopping": True,
@@ -62,7 +62,7 @@ def test_the_table(shape, n_outputs, expected):
     ("given", "expected"),
     [
         ({"alpha": 0.1}, ONE | {"alpha": 0.1}),
-        ({"alpha": "evidence"}, ONE | {"alpha": "evidence", "initial_spread": 1.0}),
+        ({"alpha": "evidence"}, ONE | {"alpha": "evidence", "initial_spread": (1.0, 3.0)}),
         ({"solver": "lm"}, ONE | {"solver": "lm"}),
         ({"warm_start": True}, ONE),
         ({"early_stopping": True}, ONE | {"early_stopping": True}),

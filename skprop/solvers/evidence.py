@@ -2,40 +2,25 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult
 
-from ..factors import OutputModels, Root
-from ..laplace import (
-    Evidence,
-    alphas,
-    common_noise,
-    evidence,
-    freedom,
-    least_alpha,
-    noise_variance,
-    spread,
-)
-from .damping import Damping, linear_model
+from ..laplace import Evidence, freedom
+from .damping import Damping
+from .hyperparameters import Expansion, Prior, Squares
 from .progress import Callback, Progress, check_limits, floating
 from .reasons import CONVERGED, FAILED, INFINITE, limit_reached, within_tol
 
 __all__ = ["minimize_evidence"]
 
-# A noise below this share of the variance of the targets is rounding.
-_LEAST_NOISE = 1e-14
 _WINDOW = 8  # iterations
 # The least rise of the log-likelihood for each effective parameter, 1.2 (N/(N − γ))^1.5: with many
 # rows about the 1 of Akaike's criterion, with few between the slopes of generalised
 # cross-validation (exponent 1) and of the corrected Akaike criterion (2).
 _PRICE, _EXPONENT = 1.2, 1.5
 _PATIENCE = 10  # iterations without a greater log evidence
-# In units of the largest entry of M's diagonal. γ_i, at least about its inverse, is then free of
-# rounding, and the weights of an input that is lost are too small to matter.
-_LARGEST_ALPHA = 1e10
 
 
 def minimize_evidence(
@@ -46,6 +31,7 @@ def minimize_evidence(
     alpha0: ArrayLike | None = None,
     noise0: float | None = None,
     to_peak: bool = False,
+    hindsight: bool = False,
     tied: bool = False,
     tol: float = 1e-4,
     min_decay: float = 0.0,
@@ -88,6 +74,10 @@ def minimize_evidence(
     to_peak : bool, default=False
         Whether the run ends where the log evidence has not risen for 10 iterations, and returns
         the iterate at which it was greatest.
+    hindsight : bool, default=False
+        Whether the run returns, where ``min_decay`` ends it, the iterate for which the
+        log-likelihood less the price of γ (see there) was greatest. In the window of 8 iterations
+        a network may take to noise what a line does not explain.
     tied : bool, default=False
         Whether the slopes of an output, whose weight is then λ times that of its values, have the
         σ_k² of the values.
@@ -128,29 +118,31 @@ def minimize_evidence(
     Bayesian learning", ICNN 1997, 1930-1935.
     """
     check_limits(tol, min_decay, max_iter, max_fun)
-    theta, data = floating(theta0), _Data(objective, groups, tied)
-    progress, history = Progress(n_iter_no_change, min_decay=min_decay, callback=callback), []
+    theta, data = floating(theta0), Squares(objective, groups, tied)
+    progress = Progress(n_iter_no_change, min_decay=min_decay, callback=callback)
+    passed = _Path(data)
     with progress.running():
         noise = data.variance if noise0 is None else np.array(noise0, np.float64, ndmin=1)
-        at, found = data.expand(theta, noise), None
-        prior, total = _Prior(np.full(len(data.groups), np.nan), noise), at.squares
+        at = data.expand(theta, noise)
+        start = theta, at.squares, Prior(np.full(len(data.groups), np.nan), noise), None
         status, message = (None, None) if at.is_finite() else (FAILED, INFINITE)
         if status is None:
-            prior = data.first_prior(at, alpha0, noise)
-            total += float((data.precision(prior) * theta) @ theta)
-            found = data.posterior(at, prior)
-        progress.begin(theta, total / (2 * data.W), (theta, total, prior, found))
+            start = _checkpoint(data, at, data.first_prior(at, alpha0, noise))
+        _, total, prior, found = start
+        progress.begin(theta, total / (2 * data.W), start)
         damping, peak = Damping(at.M), _Peak(progress.checkpoint)
         while status is None and progress.status is None:
             next_prior = data.update(at, found)
             at, p = at.under(next_prior.noise), data.precision(next_prior)
             slope = at.g + p * at.theta  # half the gradient of r² + α ‖A‖²
             largest = np.abs(slope).max(initial=0.0) / data.W
-            history.append((next_prior.noise, found.n_effective, found.log_evidence))
+            passed.add(at.theta, Prior(prior.alpha, next_prior.noise), found)
             nit, change = len(progress.loss_curve), _change(prior, next_prior)
             status, message = _reason(largest, change, nit, data.nfev, tol, max_iter, max_fun)
             if min_decay > 0 and status is None:
-                status, message = _noise_begins(data, history)
+                status, message = passed.noise_begins()
+                if status is not None and hindsight:
+                    progress.commit(passed.best())
             if status is not None:
                 break
             prior = next_prior
@@ -159,11 +151,8 @@ def minimize_evidence(
                 status, message = FAILED, INFINITE
                 break
             found = data.posterior(at, prior)
-            progress.record(
-                at.theta, total / (2 * data.W), (at.theta, total, prior, found),
-                noise_variance=prior.noise_variance, n_effective=found.n_effective,
-                log_evidence=found.log_evidence,
-            )  # fmt: skip
+            checkpoint = at.theta, total, prior, found
+            progress.record(at.theta, total / (2 * data.W), checkpoint, **_told(prior, found))
             status, message = peak.after(progress.checkpoint) if to_peak else (None, None)
     status, message = progress.conclude(status, message)
     theta, total, prior, found = peak.iterate if to_peak else progress.checkpoint
@@ -173,16 +162,49 @@ def minimize_evidence(
     )  # fmt: skip
 
 
-class _Prior(NamedTuple):
-    """The hyper-parameters: α_i of each group, and σ_k² of each output."""
+class _Path:
+    """The iterates that a run has passed, and what they cost."""
 
-    alpha: NDArray
-    noise: NDArray
+    def __init__(self, data: Squares):
+        self._data, self._N = data, float(data.N.sum())
+        self._passed: list[tuple[float, float, float]] = []
+        self._best: tuple = (-math.inf, None, None)
 
-    @property
-    def noise_variance(self) -> float | NDArray:
-        """The σ_k², of a single output as a float."""
-        return float(self.noise[0]) if len(self.noise) == 1 else self.noise
+    def add(self, theta: NDArray, prior: Prior, found: Evidence) -> None:
+        """Add an iterate, with the most probable σ_k² there."""
+        gamma, power = found.n_effective, _EXPONENT - 1
+        log_likelihood = self._data.log_likelihood(prior.noise)
+        self._passed.append((log_likelihood, gamma, found.log_evidence))
+        paid = _PRICE * self._N / power * (self._share(gamma) ** power - 1)  # ∫ price dγ
+        if log_likelihood - paid > self._best[0]:
+            self._best = log_likelihood - paid, theta, prior
+
+    def best(self) -> tuple:
+        """The checkpoint where the log-likelihood less the price of γ was greatest."""
+        _, theta, prior = self._best
+        return _checkpoint(self._data, self._data.expand(theta, prior.noise), prior)
+
+    def noise_begins(self) -> tuple[int, str] | tuple[None, None]:
+        """The status and the message if the log evidence is below one that was passed and the
+        log-likelihood rose by less than the price for each more effective parameter, else None
+        and None."""
+        log_likelihood, gamma, log_evidence = self._passed[-1]
+        if len(self._passed) <= _WINDOW or log_evidence >= max(each[-1] for each in self._passed):
+            return None, None
+        likelihood_before, gamma_before, _ = self._passed[-1 - _WINDOW]
+        gain, paid = log_likelihood - likelihood_before, gamma - gamma_before
+        price = _PRICE * self._share(gamma) ** _EXPONENT
+        if paid <= 0 or gain >= price * paid:
+            return None, None
+        return CONVERGED, (
+            f"Stopped early: over {_WINDOW} iterations the log-likelihood rose by {gain:.1f} for "
+            f"{paid:.1f} more effective parameters, less than {price:.1f} for each, while the log "
+            "evidence fell; going on would probably fit noise. Set tol=1e-5 to continue."
+        )
+
+    def _share(self, gamma: float) -> float:
+        """N/(N − γ)."""
+        return self._N / float(freedom(self._N, gamma))
 
 
 class _Peak:
@@ -203,115 +225,10 @@ class _Peak:
         return CONVERGED, f"The log evidence has not risen for {_PATIENCE} iterations."
 
 
-class _Expansion(NamedTuple):
-    """Σ_k u_k r_k² to second order around θ."""
-
-    theta: NDArray
-    squares: float  # Σ u r²
-    g: NDArray  # half its gradient
-    M: NDArray | Root  # Σ u w ∇f ∇fᵀ
-    models: OutputModels | None = None  # of several outputs, half the r_k²
-
-    @classmethod
-    def of(cls, theta: NDArray, models: OutputModels, noise: NDArray) -> Self:
-        """The sum with the u_k of these noises."""
-        loss, g, M = models.sum(common_noise(noise)[1])
-        return cls(theta, 2 * loss, g, M, models)
-
-    def under(self, noise: NDArray) -> Self:
-        """The same at other noises."""
-        return self if self.models is None else self.of(self.theta, self.models, noise)
-
-    def squares_and_gammas(self, found: Evidence) -> tuple[NDArray, NDArray]:
-        """r_k² and γ_k of each output, at a posterior here."""
-        if self.models is None:
-            return np.array([self.squares]), np.array([found.n_effective])
-        gammas = self.models.traces(found.H, common_noise(found.noise)[1])
-        return 2 * self.models.losses, gammas
-
-    def is_finite(self) -> bool:
-        return math.isfinite(self.squares + np.abs(self.g).max(initial=0.0) + self.M.trace())
-
-
-class _Data:
-    """Σ u_k r_k² of the data as a function of θ, and the most probable α_i and σ_k²."""
-
-    def __init__(self, objective, groups: Sequence[NDArray] | None, tied: bool):
-        self.tied = tied
-        self._objective = objective
-        self.W, self.N = objective.total_weight, objective.output_weights
-        share = self.W / np.where(self.N > 0, self.N, 1.0)
-        self.variance = 2 * objective.loss_of_mean(by_output=True) * share  # of targets
-        if tied:
-            self.variance = self.noise(self.variance * self.N, np.zeros(len(self.N)))
-        weights = [np.concatenate(objective.layout.weight_indices())]
-        self.groups = weights if groups is None else list(groups)
-        self.nfev = self.njev = 0  # evaluations of r², and of its expansion
-
-    def squares(self, theta: NDArray, noise: NDArray) -> float:
-        self.nfev += 1
-        if len(noise) == 1:
-            return 2 * self.W * self._objective.loss(theta)
-        losses = self._objective.output_losses(theta)
-        return 2 * float(common_noise(noise)[1] @ losses) * self.W
-
-    def expand(self, theta: NDArray, noise: NDArray) -> _Expansion:
-        self.nfev, self.njev = self.nfev or 1, self.njev + 1  # the first is an evaluation of r² too
-        if len(noise) > 1:
-            models = self._objective.output_models(theta).scaled(self.W)
-            return _Expansion.of(theta, models, noise)
-        loss, g, M = linear_model(self._objective, theta)
-        M *= self.W
-        return _Expansion(theta, 2 * self.W * loss, self.W * g, M)
-
-    def precision(self, prior: _Prior) -> NDArray:
-        """The diagonal of the penalty: α_i at the weights of group i, 0 at the biases."""
-        return spread(self.groups, prior.alpha, self._objective.layout.n_params)
-
-    def posterior(self, at: _Expansion, prior: _Prior) -> Evidence:
-        return evidence(at.M, at.theta, at.squares, self.N, self.groups, *prior)
-
-    def first_prior(self, at: _Expansion, alpha: ArrayLike | None, noise: NDArray) -> _Prior:
-        """The given α_i; by default as if all weights were determined by the data."""
-        if alpha is not None:
-            return self._within_range(at, np.asarray(alpha, np.float64), noise)
-        return self.prior(at, np.array([len(index) for index in self.groups]), noise)
-
-    def prior(self, at: _Expansion, gamma: NDArray, noise: NDArray) -> _Prior:
-        """The most probable α_i at given γ_i and σ_k²; infinite where rounding leaves no γ_i."""
-        alpha = alphas(at.theta, self.groups, gamma, common_noise(noise)[0])
-        alpha = np.where(gamma > 0, alpha, np.inf)
-        return self._within_range(at, alpha, noise)
-
-    def _within_range(self, at: _Expansion, alpha: NDArray, noise: NDArray) -> _Prior:
-        """α_i where H is not singular and α_i is finite."""
-        least = least_alpha(at.M, at.theta.dtype)
-        most = max(_LARGEST_ALPHA * at.M.diagonal().max(initial=0.0), 1e5 * least)
-        alpha = np.where(alpha < most, alpha, most)  # ``most`` for NaN too
-        return _Prior(np.maximum(alpha, least), noise)
-
-    def update(self, at: _Expansion, found: Evidence) -> _Prior:
-        """The most probable α_i and σ_k² at the γ_i and γ_k of a posterior."""
-        squares, gammas = at.squares_and_gammas(found)
-        noise = self.noise(squares, gammas)
-        return self.prior(at, found.gamma, np.maximum(noise, _LEAST_NOISE * self.variance))
-
-    def noise(self, squares: NDArray, gammas: NDArray) -> NDArray:
-        """The most probable σ_k² at given γ_k, shared by values and slopes if they are ``tied``."""
-        if not self.tied:
-            return noise_variance(squares, self.N, gammas)
-        each = (np.reshape(a, (2, -1)).sum(axis=0) for a in (squares, self.N, gammas))
-        return np.tile(noise_variance(*each), 2)
-
-    def log_likelihood(self, noise: NDArray) -> float:
-        """ln p of the residuals when their variances are ``noise``, up to a constant."""
-        return -0.5 * float(self.N @ np.log(np.where(noise > 0, noise, 1.0)))
-
-
 def _step(
-    data: _Data, at: _Expansion, noise: NDArray, p: NDArray, slope: NDArray, damping: Damping,
+    data: Squares, at: Expansion, noise: NDArray, p: NDArray, slope: NDArray, damping: Damping,
     max_fun: int,
-) -> tuple[_Expansion, float]:  # fmt: skip
+) -> tuple[Expansion, float]:  # fmt: skip
     """Take a step that lowers Σ u r² + Σ p θ²; the expansion at its end, and that sum there.
 
     At the minimum, and after ``max_fun`` evaluations, nothing changes.
@@ -333,7 +250,22 @@ def _step(
     return at, total
 
 
-def _change(prior: _Prior, next_prior: _Prior) -> float:
+def _checkpoint(data: Squares, at: Expansion, prior: Prior) -> tuple:
+    """θ, Σ u r² + Σ p θ², the prior and the posterior."""
+    total = at.squares + float((data.precision(prior) * at.theta) @ at.theta)
+    return at.theta, total, prior, data.posterior(at, prior)
+
+
+def _told(prior: Prior, found: Evidence) -> dict:
+    """What a callback is told of an iteration."""
+    return {
+        "noise_variance": prior.noise_variance,
+        "n_effective": found.n_effective,
+        "log_evidence": found.log_evidence,
+    }
+
+
+def _change(prior: Prior, next_prior: Prior) -> float:
     """The largest relative change of an α_i and a σ_k²; 0 where all next σ_k² are 0, exact fits."""
     if not next_prior.noise.any():
         return 0.0
@@ -353,26 +285,3 @@ def _reason(largest, change, nit, nfev, tol, max_iter, max_fun):
     if nfev >= max_fun:
         return limit_reached(max_fun=max_fun)
     return None, None
-
-
-def _noise_begins(data: _Data, history: list[tuple[NDArray, float, float]]):
-    """The status and the message if the log evidence is below one that was passed and the
-    log-likelihood rose by less than the price for each more effective parameter, else None, None.
-
-    ``history`` has the most probable σ_k², γ and the log evidence of each iteration.
-    """
-    noise, gamma, log_evidence = history[-1]
-    if len(history) <= _WINDOW or log_evidence >= max(passed for _, _, passed in history):
-        return None, None
-    noise_before, gamma_before, _ = history[-1 - _WINDOW]
-    gain = data.log_likelihood(noise) - data.log_likelihood(noise_before)
-    paid = gamma - gamma_before
-    N = float(data.N.sum())
-    price = _PRICE * (N / float(freedom(N, gamma))) ** _EXPONENT
-    if paid <= 0 or gain >= price * paid:
-        return None, None
-    return CONVERGED, (
-        f"Stopped early: over {_WINDOW} iterations the log-likelihood rose by {gain:.1f} for "
-        f"{paid:.1f} more effective parameters, less than {price:.1f} for each, while the log "
-        "evidence fell; going on would probably fit noise. Set tol=1e-5 to continue."
-    )

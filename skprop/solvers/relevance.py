@@ -4,9 +4,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import OptimizeResult
 
-from .evidence import minimize_evidence
 from .progress import Callback, floating
-from .reasons import LIMIT, limit_reached
+from .runs import Runs
 
 __all__ = ["minimize_relevance"]
 
@@ -51,48 +50,22 @@ def minimize_relevance(
     D. J. C. MacKay, "Bayesian non-linear modelling for the prediction competition", ASHRAE
     Transactions 100 (1994), 1053-1062. R. M. Neal, "Bayesian Learning for Neural Networks", 1996.
     """
-    runs: list[OptimizeResult] = []
     layout = objective.layout
     groups = layout.input_groups()
-
-    def run(start: NDArray, **options) -> bool:
-        """Add a run within what the limits leave; whether another one may follow."""
-        nit, nfev = (sum(run[count] for run in runs) for count in ("nit", "nfev"))
-
-        def counted(iteration: OptimizeResult) -> None:
-            iteration.nit += nit
-            callback(iteration)
-
-        found = minimize_evidence(
-            objective, start, **options, tied=tied, tol=tol, n_iter_no_change=n_iter_no_change,
-            max_iter=max_iter - nit, max_fun=max(max_fun - nfev, 1), callback=callback and counted,
-        )  # fmt: skip
-        runs.append(found)
-        return found.success
-
-    if run(theta0, min_decay=min_decay):
-        first = runs[0]
+    runs = Runs(
+        objective, tied=tied, tol=tol, n_iter_no_change=n_iter_no_change, max_iter=max_iter,
+        max_fun=max_fun, callback=callback,
+    )  # fmt: skip
+    first = last = runs.run(floating(theta0), min_decay=min_decay)
+    if first.success:
         known = {"alpha0": [first.alpha] * len(groups), "noise0": first.evidence.noise}
         options = {"groups": groups, "to_peak": min_decay > 0}
-        if run(first.x, **known, **options):
-            run(_in_proportion(floating(theta0), runs[1].alpha, layout), **options)
-    runs[0].alpha = np.full(len(groups), runs[0].alpha)
-    return _joined(runs, {"max_iter": max_iter, "max_fun": max_fun})
-
-
-def _joined(runs: list[OptimizeResult], limits: dict[str, int]) -> OptimizeResult:
-    """The run of greatest log evidence, with the counts of all and the end of the last."""
-    last = runs[-1]
-    sums = {count: sum(run[count] for run in runs) for count in ("nit", "nfev", "njev")}
-    message = last.message
-    if last.status == LIMIT:  # in the numbers of the caller
-        name = "max_iter" if sums["nit"] >= limits["max_iter"] else "max_fun"
-        _, message = limit_reached(**{name: limits[name]})
-    best = last if len(runs) == 1 else max(runs, key=lambda run: run.evidence.log_evidence)
-    curve = [loss for run in runs for loss in run.loss_curve]
-    return OptimizeResult(
-        best, **sums, loss_curve=curve, success=last.success, status=last.status, message=message
-    )
+        last = runs.run(first.x, **known, **options)
+        if last.success:
+            last = runs.run(_in_proportion(floating(theta0), last.alpha, layout), **options)
+    first.alpha = np.full(len(groups), first.alpha)
+    best = max(runs.done, key=lambda run: run.evidence.log_evidence) if last is not first else first
+    return runs.joined(best, last)
 
 
 def _in_proportion(theta0: NDArray, alpha: NDArray, layout) -> NDArray:
