@@ -149,6 +149,16 @@ def test_the_limits_are_those_of_all_runs():
     most = first.nit + 4
     found = minimize_evidence_again(objective, theta0, min_decay=MIN_DECAY, max_iter=most)
     assert first.nit < found.nit <= most
+    assert_array_equal(found.x, first.x)  # the next had no time to converge
+    assert (found.success, found.message) == (True, first.message)
+
+
+def test_with_two_layers_a_line_is_found_too():
+    X, y = line(1500, 10)
+    X_test, y_test = line(2000, 10, seed=1)
+    least = np.std(LinearRegression().fit(X, y).predict(X_test) - y_test)
+    model = MLPSigmoidRegressor((15, 15), alpha="evidence", random_state=0).fit(X, y)
+    assert np.std(model.predict(X_test) - y_test) < 1.03 * least
 
 
 @pytest.mark.parametrize("limit", [{"max_iter": 3}, {"max_fun": 3}])

@@ -17,8 +17,8 @@ from .runs import Runs
 
 __all__ = ["minimize_evidence_again"]
 
-# What the weights and biases of the hidden layers are multiplied by. After 1/100 the units are
-# straight to about 10⁻⁴, so a network begins as a line; after 4 all of them are bent.
+# What weights and biases are multiplied by. After 1/100 the units are straight to about 10⁻⁴, so a
+# network begins as a line; after 4 all are bent.
 _NARROW, _WIDE = 0.01, 4.0
 
 
@@ -29,9 +29,9 @@ def minimize_evidence_again(objective, theta0: ArrayLike, **options: Any) -> Opt
     on a curve it may end as a line. On a line, the other way round, it takes noise for a curve
     before the run ends. So the result is compared with the best line, by generalised
     cross-validation: the squares divided by (N − γ)². Where the network is no better, it starts
-    twice more, with the weights of its hidden layers divided by 100 and multiplied by 4, and the
-    best of the three by the same measure is returned. From the narrow start it is the iterate found
-    with hindsight.
+    again, with the weights of its hidden layers multiplied by 4; and where that is no better
+    either, with those of its first layer divided by 100, from where it bends only if that pays: the
+    result is then the iterate found with hindsight.
 
     Parameters
     ----------
@@ -41,8 +41,8 @@ def minimize_evidence_again(objective, theta0: ArrayLike, **options: Any) -> Opt
     Returns
     -------
     OptimizeResult
-        As of `minimize_evidence`, of the best run, with the counts and the curve of all. Where the
-        callback or Ctrl-C ends one, that is the end.
+        As of `minimize_evidence`, of the last run that converged, with the counts and the curve of
+        all. Where the callback or Ctrl-C ends one, that is the end.
 
     References
     ----------
@@ -50,22 +50,20 @@ def minimize_evidence_again(objective, theta0: ArrayLike, **options: Any) -> Opt
     good ridge parameter", Technometrics 21 (1979), 215-223, eq. 1.4.
     """
     layout, start, runs = objective.layout, floating(theta0), Runs(objective, **options)
-    first = best = runs.run(start)
-    if first.status != CONVERGED or layout.n_layers == 1:
-        return first
-    data, noise = Squares(objective, None, options.get("tied", False)), first.evidence.noise
-
-    def score(run: OptimizeResult) -> float:
-        return _score(data, data.squares(run.x, noise), run.evidence.n_effective)
-
-    if score(first) < _score_of_line(data, layout, start, noise):
-        return first
-    for scale in (_NARROW, _WIDE):
-        run = runs.run(_scaled(layout, start, scale), hindsight=scale == _NARROW)
-        best = min(best, run, key=score)
-        if run.status in (CALLBACK, INTERRUPTED):
-            return runs.joined(best, run)
-    return runs.joined(best, best)
+    found = runs.run(start)
+    if found.status != CONVERGED or layout.n_layers == 1:
+        return found
+    data, noise = Squares(objective, None, options.get("tied", False)), found.evidence.noise
+    line = _score_of_line(data, layout, start, noise)
+    for scale, n_layers in ((_WIDE, layout.n_layers - 1), (_NARROW, 1)):
+        score = _score(data, data.squares(found.x, noise), found.evidence.n_effective)
+        if score < line:
+            break
+        run = runs.run(_scaled(layout, start, scale, n_layers), hindsight=scale == _NARROW)
+        if run.status != CONVERGED:
+            return runs.joined(found, run if run.status in (CALLBACK, INTERRUPTED) else found)
+        found = run
+    return runs.joined(found, found)
 
 
 def _score(data: Squares, squares: float, gamma: float) -> float:
@@ -90,10 +88,10 @@ def _score_of_line(data: Squares, layout: Layout, theta0: NDArray, noise: NDArra
     return _score(data, at.squares - float(at.g @ h), (d + 1) * n_outputs)
 
 
-def _scaled(layout: Layout, theta0: NDArray, scale: float) -> NDArray:
-    """θ_0 with the hidden layers multiplied by ``scale``."""
+def _scaled(layout: Layout, theta0: NDArray, scale: float, n_layers: int) -> NDArray:
+    """θ_0 with the first layers multiplied by ``scale``."""
     theta = theta0.copy()
-    for A, b in layout.views(theta)[:-1]:
+    for A, b in layout.views(theta)[:n_layers]:
         A *= scale
         b *= scale
     return theta
