@@ -105,7 +105,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="fewer runs and steps")
     parser.add_argument("--output", type=Path, default=HERE / "output", help="for the picture")
     arguments = parser.parse_args()
-    n_runs, n_steps = (3, 16) if arguments.quick else (20, 30)
+    n_runs, n_steps = (2, 16) if arguments.quick else (20, 30)
     points, chosen, at_random = zip(*(optimise(run, n_steps) for run in range(n_runs)), strict=True)
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
     draw_plane(left, points[0])

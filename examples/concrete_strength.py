@@ -32,7 +32,7 @@ from skprop import MLPSigmoidRegressor
 
 HERE = Path(__file__).parent
 parser = argparse.ArgumentParser()
-parser.add_argument("--quick", action="store_true", help="2 folds instead of 5")
+parser.add_argument("--quick", action="store_true", help="2 folds and networks instead of 5")
 parser.add_argument("--output", type=Path, default=HERE / "output", help="where the figure goes")
 arguments = parser.parse_args()
 
@@ -49,6 +49,8 @@ folds = KFold(2 if arguments.quick else 5, shuffle=True, random_state=0)
 # before it.
 
 model = MLPSigmoidRegressor(random_state=0)
+if arguments.quick:
+    model.set_params(n_members=2)
 models = {
     "MLPSigmoidRegressor": model,
     "Ridge": make_pipeline(StandardScaler(), Ridge()),

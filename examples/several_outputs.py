@@ -18,7 +18,7 @@ from sklearn.model_selection import train_test_split
 from skprop import MLPSigmoidRegressor
 
 images = load_digits().data  # 1797 images of 8 × 8 pixels, from 0 to 16
-train, test = train_test_split(images[:600] if "--quick" in sys.argv else images, random_state=0)
+train, test = train_test_split(images[:400] if "--quick" in sys.argv else images, random_state=0)
 (X_train, Y_train), (X_test, Y_test) = np.hsplit(train, 2), np.hsplit(test, 2)
 
 # %%

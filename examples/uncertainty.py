@@ -129,7 +129,7 @@ def main():
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
     n_members = 2 if arguments.quick else 5
     gap(left, n_members)
-    calibration(middle, n_members, n_splits=3 if arguments.quick else 10)
+    calibration(middle, n_members, n_splits=2 if arguments.quick else 10)
     next_experiment(right, *((4, 4) if arguments.quick else (20, 20)))
     arguments.output.mkdir(parents=True, exist_ok=True)
     path = arguments.output / "uncertainty.png"

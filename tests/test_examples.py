@@ -1,69 +1,75 @@
-"""The examples run as shipped, with warnings as errors, and print and draw what they promise."""
+"""The examples run, with warnings as errors, and print and draw what they promise."""
 
+import ast
+import contextlib
 import functools
-import os
+import io
 import re
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import time
+import types
 from pathlib import Path
 
+import joblib
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+mpl.use("agg")
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
-# Run a script as Python would, and keep the last picture it draws.
-DRAWN = """
-import runpy, sys
-import matplotlib
-matplotlib.use("agg")
-import matplotlib.pyplot as plt
-plt.show = lambda: None
-del sys.argv[0]
-runpy.run_path(sys.argv[0], run_name="__main__")
-plt.gcf().savefig("picture.png", dpi=100)
-"""
+
+def executed(path, *arguments):
+    """What a script prints.
+
+    It runs in this process, in a `__main__` of its own that has no docstring, as in the gallery;
+    and as the user has it where it has `if __name__ == "__main__"`.
+    """
+    docstring, *code = ast.parse(path.read_text(encoding="utf-8")).body
+    assert isinstance(docstring, ast.Expr)
+    main, printed = types.ModuleType("__main__", doc=""), io.StringIO()
+    main.__file__ = str(path)
+    program = compile(ast.Module(code, type_ignores=[]), path, "exec")
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(sys, "argv", [str(path), *arguments])
+        patch.setitem(sys.modules, "__main__", main)
+        exec(program, vars(main))
+    return printed.getvalue()
+
+
+def drawn(path, *arguments):
+    """What a script prints; its last picture is in the current folder."""
+    with pytest.MonkeyPatch.context() as patch, mpl.rc_context():
+        patch.setattr(plt, "show", lambda: None)
+        printed = executed(path, *arguments)
+        plt.gcf().savefig("picture.png", dpi=100)
+        plt.close("all")
+    return printed
 
 
 @pytest.fixture(scope="module")
-def quick(request, tmp_path_factory):
-    """A function of an example's name: what a quick run printed, and where it ran.
+def quick(tmp_path_factory):
+    """A function of an example's name: what a quick run printed, and where it ran."""
 
-    Two run at a time, as each is mostly one core that imports.
-    """
-    # A copy, as pytest writes to that of this process while a thread starts another one.
-    environment = dict(os.environ)
-
+    @functools.cache
     def run(name):
-        directory = tmp_path_factory.mktemp(name)
-        command = [sys.executable, "-X", "utf8", "-W", "error", "-c", DRAWN]
-        command += [EXAMPLES / f"{name}.py", "--quick"]
-        if "--output" in (EXAMPLES / f"{name}.py").read_text(encoding="utf-8"):
-            command += ["--output", "figures"]
-        if name == "checkpoint":
-            command += ["--path", "checkpoint.joblib"]  # not one that an earlier run has left
-        done = subprocess.run(
-            command, cwd=directory, env=environment, capture_output=True, text=True,
-            encoding="utf-8", check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout, directory
-
-    pool = ThreadPoolExecutor(2)
-    begun = functools.cache(functools.partial(pool.submit, run))
-
-    def result(name):
         if name == "onnx_serving":
             pytest.importorskip("onnxruntime")
-        return begun(name).result()
+        path, arguments = EXAMPLES / f"{name}.py", ["--quick"]
+        if "--output" in path.read_text(encoding="utf-8"):
+            arguments += ["--output", "figures"]
+        if name == "checkpoint":
+            arguments += ["--path", "checkpoint.joblib"]  # not one that an earlier run has left
+        directory = tmp_path_factory.mktemp(name)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(directory)
+            return drawn(path, *arguments), directory
 
-    for test in request.session.items:
-        if getattr(test, "originalname", "") == "test_every_example_ends_in_a_picture":
-            begun(test.callspec.params["name"])
-    yield result
-    pool.shutdown(cancel_futures=True)
+    return run
 
 
 def number_after(words, printed):
@@ -341,3 +347,30 @@ def test_the_band_opens_in_the_gap_and_covers(quick):
     )
     assert chosen <= at_random < 0.6
     assert drawn < 0.6
+
+
+def test_a_run_that_is_killed_twice_ends_with_the_theta_of_an_undisturbed_one(
+    monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+
+    def options(path):
+        return ["--epochs", "40", "--every", "2", "--path", str(path)]
+
+    rng = np.random.default_rng(0)
+    path, reached, script = tmp_path / "killed.joblib", 0, EXAMPLES / "checkpoint.py"
+    for _ in range(2):
+        command = [sys.executable, "-X", "utf8", "-W", "error", script, *options(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
+            next(line for line in process.stdout if line.startswith("Epoch"))
+            time.sleep(rng.uniform(0, 0.05))  # what is killed is a run at work, at a random moment
+            process.kill()  # SIGKILL
+        assert process.returncode != 0
+        model = joblib.load(path)  # whole, whenever it was killed
+        assert model.n_iter_ % 2 == 0
+        assert reached < model.n_iter_ <= 40
+        reached = model.n_iter_
+    ends = [drawn(script, *options(path)) for path in (path, tmp_path / "undisturbed.joblib")]
+    killed, undisturbed = (re.search(r"SHA-256 of theta_: (\w+)", printed)[1] for printed in ends)
+    assert killed == undisturbed
