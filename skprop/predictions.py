@@ -278,7 +278,8 @@ class FittedNetworks(FittedAttributes):
         >>> import numpy as np
         >>> from skprop import MLPSigmoidRegressor
         >>> x = np.linspace(0, 10, 200)[:, None]
-        >>> model = MLPSigmoidRegressor(20, random_state=0).fit(x, np.sin(x[:, 0]))
+        >>> model = MLPSigmoidRegressor(20, alpha="evidence", random_state=0)
+        >>> model = model.fit(x, np.sin(x[:, 0]))
         >>> slope = model.predict_gradient([[np.pi], [2 * np.pi]])
         >>> slope.shape, bool(np.allclose(slope[:, 0], [-1, 1], atol=0.05))
         ((2, 1), True)
@@ -329,7 +330,8 @@ class FittedNetworks(FittedAttributes):
         >>> import numpy as np
         >>> from skprop import MLPSigmoidRegressor
         >>> x = np.linspace(0, 10, 200)[:, None]
-        >>> model = MLPSigmoidRegressor(20, random_state=0).fit(x, np.sin(x[:, 0]))
+        >>> model = MLPSigmoidRegressor(20, alpha="evidence", random_state=0)
+        >>> model = model.fit(x, np.sin(x[:, 0]))
         >>> model.predict_std_gradient([[-1.0], [11.0]])[:, 0] > 0  # the bars open on both sides
         array([False,  True])
         """
@@ -363,7 +365,7 @@ class FittedNetworks(FittedAttributes):
         >>> from skprop import MLPSigmoidRegressor
         >>> X = np.random.default_rng(0).uniform(-1, 1, (200, 2))
         >>> y = X[:, 0] ** 2 + X[:, 0] * X[:, 1] - X[:, 1] ** 2
-        >>> model = MLPSigmoidRegressor(10, random_state=0).fit(X, y)
+        >>> model = MLPSigmoidRegressor(10, alpha="evidence", random_state=0).fit(X, y)
         >>> model.predict_hessian([[0.0, 0.0]]).round(1)
         array([[[ 2.,  1.],
                 [ 1., -2.]]])

@@ -85,7 +85,7 @@ def sensitivities(model, X, *, sample_weight: ArrayLike | None = None) -> Sensit
     >>> from skprop import MLPSigmoidRegressor, sensitivities
     >>> X = np.random.default_rng(0).uniform(-1, 1, (300, 3)) * [1, 100, 1]
     >>> y = X[:, 0] ** 2 + X[:, 1] / 100
-    >>> model = MLPSigmoidRegressor(10, random_state=0).fit(X, y)
+    >>> model = MLPSigmoidRegressor(10, alpha="evidence", random_state=0).fit(X, y)
     >>> found = sensitivities(model, X)
     >>> found.absolute.round(2)  # ∂y/∂x_0 = 2 x_0, ∂y/∂x_1 = 1/100
     array([1.01, 0.01, 0.  ])
@@ -145,7 +145,7 @@ def feature_importances(model) -> NDArray:
     >>> from sklearn.feature_selection import SelectFromModel
     >>> from skprop import MLPSigmoidRegressor, feature_importances
     >>> X, y = make_friedman1(200, n_features=8, random_state=0)  # the first five matter
-    >>> model = MLPSigmoidRegressor(10, random_state=0)
+    >>> model = MLPSigmoidRegressor(10, alpha=0.1, random_state=0)
     >>> select = SelectFromModel(model, importance_getter=feature_importances, threshold=0.1)
     >>> select.fit(X, y).get_support(indices=True)
     array([0, 1, 2, 3, 4])
