@@ -46,12 +46,13 @@ NUMERICS = (
 BARS = {"numerics": 0.97, "the rest": 0.93}
 LEFT_OUT = {"displays.py", "__init__.py"}
 FAR = (  # tests of the whole, which take long: examples, other processes, thousands of cases
-    "examples benchmarks checkpoint ecosystem estimator_checks hostile_input interruption resources"
+    "examples benchmarks dask ecosystem estimator_checks hostile_input interruption resources"
     " typing persistence package"
 )
 STATIC = "tests/test_documentation.py"  # reads signatures, so it executes no line of them
 FIRST_SECONDS, FIRST_FILES = 5.0, 4  # of the tests that a mutant meets before all others
 GRACE = 60.0  # s that a run may take beyond three times what its tests took
+POLL = 0.02  # s between two looks at a run
 OPTIONS = ["-q", "-x", "-p", "no:randomly", "-p", "no:cacheprovider"]
 OPPOSITE = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult,
@@ -187,12 +188,11 @@ def forked(folder, function, seconds):
         sys.path.insert(0, str(folder))
         os.environ["PYTHONPATH"] = str(folder)
         os._exit(function())
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    for _ in range(math.ceil(seconds / POLL)):  # of naps: while both are stopped no time passes
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return os.waitstatus_to_exitcode(status)
-        time.sleep(0.02)
+        time.sleep(POLL)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return "late"

@@ -267,6 +267,22 @@ def test_a_run_that_ends_above_its_start_has_diverged_and_gives_the_start_back(l
             assert not result.success
 
 
+@pytest.mark.parametrize("watched", ["training", "validation"])
+def test_a_continued_run_goes_on_counting_iterations_without_improvement(watched):
+    options = {"batch_size": 10, "n_iter_no_change": 5, "tol": 1e9, "max_iter": 100}
+    if watched == "validation":  # the loss grows, so the best θ is that of the first run
+
+        def distance(theta):
+            return np.linalg.norm(theta - THETA0)
+
+        options |= {"tol": 0, "validation_loss": distance}
+    once = minimize_adam(OBJECTIVE, THETA0, random_state=0, **options)
+    first = minimize_adam(OBJECTIVE, THETA0, random_state=0, **options | {"max_iter": 4})
+    then = minimize_adam(OBJECTIVE, None, state=first.state, **options)
+    assert first.nit + then.nit == once.nit == 6
+    np.testing.assert_array_equal(then.x, once.x)
+
+
 def test_a_continued_run_forgets_its_best_loss_where_the_data_are_new():
     first = minimize_adam(OBJECTIVE, THETA0, max_iter=50, random_state=0)
     harder = MLPObjective(X, 5 * Y**2, hidden_layer_sizes=6)
