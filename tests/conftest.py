@@ -19,7 +19,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Of tests that do not say themselves how many examples they want.
 settings.register_profile(
-    "default", max_examples=250, deadline=None, derandomize=True, database=None,
+    "default", max_examples=100, deadline=None, derandomize=True, database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )  # fmt: skip
 settings.register_profile("deep", settings.get_profile("default"), max_examples=10_000)

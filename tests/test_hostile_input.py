@@ -1,6 +1,6 @@
 """Data nobody looked at: a fit succeeds with finite predictions or names what is wrong.
 
-``pytest tests/test_hostile_input.py`` tries 500 cases, with ``--hypothesis-profile=deep`` 20,000
+``pytest tests/test_hostile_input.py`` tries 200 cases, with ``--hypothesis-profile=deep`` 20,000
 (the profiles are in ``conftest.py``).
 """
 
