@@ -401,3 +401,30 @@ def test_a_noise_that_is_not_positive_is_refused(noise):
     objective = make_problem(1, 1, "identity").objective()
     with pytest.raises(ValueError, match="noise_variance="):
         objective.log_posterior(objective.initial_theta(0), noise)
+
+
+@pytest.mark.parametrize("row", [0, 700, 1499])  # of the first block, another one, and the last
+@pytest.mark.parametrize("name", ["X", "y"])
+def test_an_overflow_is_explained_by_the_column_with_the_largest_entry_in_any_row(name, row):
+    data = {"X": np.ones((1500, 3)), "y": np.ones((1500, 2))}
+    data[name][row, 1] = -1e200
+    objective = MLPObjective(**data, hidden_layer_sizes=2)
+    assert objective.explain_overflow(objective.initial_theta(0)) == (
+        f"column 1 of {name} reaches 1e+200 in the units the network works in, "
+        "which overflows float64. Rescale it."
+    )
+
+
+@pytest.mark.parametrize(
+    ("alpha", "entry", "message"),
+    [
+        (1e-3, 1e160, "alpha=0.001 is too large for the sum of the sample weights."),
+        (0.0, -1e160, "theta has entries up to 1e+160."),
+        (0.0, 1.0, "column 0 of X reaches 1 in the units"),  # as large as θ
+    ],
+)
+def test_an_overflow_of_theta_is_explained_by_the_penalty_or_its_largest_entry(
+    alpha, entry, message
+):
+    objective = MLPObjective(np.ones((5, 1)), np.ones(5), hidden_layer_sizes=(), alpha=alpha)
+    assert objective.explain_overflow(np.array([entry, 0.0])).startswith(message)
