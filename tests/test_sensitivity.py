@@ -85,8 +85,12 @@ def test_of_a_constant_prediction_they_are_zero():
 
 
 @pytest.mark.parametrize(
-    ("weight", "message"), [([1.0], "shape"), (-np.ones(200), "negative"), (np.zeros(200), "zero")]
-)
+    ("weight", "message"),
+    [
+        ([1.0], "shape"), (np.ones((200, 2)), "shape"), (-np.ones(200), "negative"),
+        (np.zeros(200), "zero"),
+    ],
+)  # fmt: skip
 def test_bad_weights_are_refused(weight, message):
     with pytest.raises(ValueError, match=message):
         sensitivities(linear(), X, sample_weight=weight)
@@ -109,6 +113,14 @@ def test_importances_of_a_linear_function_are_its_standardised_coefficients():
     raw = linear(rows, rows @ COEFFICIENTS, standardize=False)
     expected = np.abs(COEFFICIENTS) / np.linalg.norm(COEFFICIENTS)
     np.testing.assert_allclose(feature_importances(raw), expected, atol=0.05)
+
+
+def test_importances_are_sensitivities_over_1024_rows_that_are_drawn_once_and_for_all():
+    model = network().fit(F * SCALE, T)
+    rows = np.random.default_rng(0).standard_normal((1024, 9))
+    rows = rows * (F * SCALE).std(axis=0) + (F * SCALE).mean(axis=0)
+    expected = np.sqrt(sensitivities(model, rows).standardized_squared)
+    np.testing.assert_allclose(feature_importances(model), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("in_pipeline", [False, True])
