@@ -57,13 +57,17 @@ def parts_of(X, y, w, ends, **options):
     return whole, parts, sizes
 
 
-def summed(whole, parts, sizes, alpha):
+def sums_over(parts, sizes):
     def sums(method, *arrays, rows=None):
         each = zip(parts, rows_of_parts(rows, sizes), strict=True)
         return added(method, [p and p.sums(method, *arrays, rows=r) for p, r in each])
 
+    return sums
+
+
+def summed(whole, parts, sizes, alpha):
     return SummedObjective(
-        sums,
+        sums_over(parts, sizes),
         n_samples=sum(sizes),
         layout=whole.layout,
         dtype=whole.dtype,
@@ -133,6 +137,36 @@ def test_an_overflow_is_explained_as_over_all_rows():
     whole, parts, sizes = parts_of(X, y, None, [0, 2, 6], hidden_layer_sizes=2)
     ours = summed(whole, parts, sizes, 0.0)
     assert ours.explain_overflow(theta) == whole.explain_overflow(theta)
+
+
+def test_a_target_that_overflows_explains_before_a_larger_feature_of_another_part():
+    X, y = np.ones((6, 2)), np.arange(6.0)
+    X[1, 1], y[4] = 1e300, 1e200
+    whole, parts, sizes = parts_of(X, y, None, [0, 2, 6], hidden_layer_sizes=2)
+    ours, theta = summed(whole, parts, sizes, 0.0), whole.initial_theta(0)
+    assert ours.explain_overflow(theta) == whole.explain_overflow(theta)
+    assert ours.explain_overflow(theta).startswith("column 0 of y reaches 1e+200")
+
+
+@pytest.mark.parametrize("total", [None, 360.0])
+def test_without_sums_of_weights_rows_weigh_as_much_as_is_said_in_all(total):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(90, 4)), rng.normal(size=(90, 2))
+    w = np.full(90, 1.0 if total is None else total / 90)
+    options = {"hidden_layer_sizes": SIZES, "alpha": 0.3}
+    whole, _, sizes = parts_of(X, y, w, [0, 30, 90], **options)
+    halves = [slice(0, 30), slice(30, 90)]
+    parts = [Part(MLPObjective(X[r], y[r], sample_weight=w[r], **options)) for r in halves]
+    theta = whole.initial_theta(0)
+    ours = SummedObjective(
+        sums_over(parts, sizes), n_samples=90, layout=whole.layout, alpha=0.3, total_weight=total
+    )
+    assert_allclose(ours.loss(theta), whole.loss(theta), rtol=1e-13)
+    assert_allclose(ours.output_losses(theta), whole.output_losses(theta), rtol=1e-12)
+    assert ours.total_weight == whole.total_weight == (total or 90)
+    assert ours.n_observations == whole.n_observations == 180
+    if total is None:  # the density knows each weight, which the sums do not tell
+        assert_allclose(ours.log_posterior(theta, 0.1)[0], whole.log_posterior(theta, 0.1)[0])
 
 
 def test_a_sum_without_rows_is_an_error():
