@@ -2,16 +2,14 @@
 Bayesian optimisation
 =====================
 
-Bayesian optimisation: find the minimum of a costly function in few evaluations.
+Find the minimum of a costly function in few evaluations: fit a network to all evaluations so far,
+and evaluate next where it expects the greatest improvement.
 
-The network is fitted to all evaluations so far; the next one is where it expects the greatest
-improvement. Values, error bars and the derivatives of both are exact, so L-BFGS climbs the expected
-improvement from several starts at once. Branin's function has three minima of the same depth; every
-run begins with 8 points at random. Beside it: as many points at random.
+Branin's function has three minima of the same depth. Every run begins with 8 points at random.
 """
 
-import argparse
 import os
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -23,6 +21,7 @@ from scipy.stats import norm
 from skprop import MLPSigmoidRegressor
 
 HERE = Path(__file__).parent
+QUICK = "--quick" in sys.argv  # fewer runs and steps
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9661f", "0.45"
 LOW, HIGH = np.array([-5.0, 0.0]), np.array([10.0, 15.0])
 LEAST = 10 / (8 * np.pi)  # of Branin's function
@@ -33,6 +32,14 @@ def branin(X):
     x, y = X.T
     valley = y - 5.1 / (4 * np.pi**2) * x**2 + 5 / np.pi * x - 6
     return valley**2 + 10 * (1 - 1 / (8 * np.pi)) * np.cos(x) + 10
+
+
+# %%
+# The expected improvement
+# ------------------------
+#
+# It counts both a low prediction and a wide error bar. Its logarithm has an exact gradient, made of
+# ``predict_gradient`` and ``predict_std_gradient``.
 
 
 def log_expected_improvement(model, least, X):
@@ -48,6 +55,13 @@ def log_expected_improvement(model, least, X):
     gradient = norm.pdf(u)[:, None] * model.predict_std_gradient(X, of="model")
     gradient -= ndtr(u)[:, None] * model.predict_gradient(X)
     return np.log(std * h), gradient / (h * std)[:, None]
+
+
+# %%
+# The next point
+# --------------
+#
+# L-BFGS climbs the expected improvement from the four best of 300 points, from all of them at once.
 
 
 def next_point(X, y, rng, n_starts=4):
@@ -72,6 +86,11 @@ def next_point(X, y, rng, n_starts=4):
     return found[np.argmax(log_expected_improvement(model, y.min(), found)[0])]
 
 
+# %%
+# Runs, beside points at random
+# -----------------------------
+
+
 def optimise(seed, n_steps):
     """The points of a run, and how far above the minimum the best so far is; also at random."""
     rng = np.random.default_rng(seed)
@@ -87,46 +106,41 @@ def optimise(seed, n_steps):
     return X, *above
 
 
-def draw_plane(axes, X):
-    grid = np.stack(np.meshgrid(*np.linspace(LOW, HIGH, 200).T), axis=-1)
-    z = branin(grid.reshape(-1, 2)).reshape(200, 200)
-    axes.contour(*np.moveaxis(grid, -1, 0), np.log(z), levels=15, colors=GREY, linewidths=0.5)
-    axes.plot(*X[:N_FIRST].T, "o", color="k", ms=4, label="at first")
-    order = axes.scatter(*X[N_FIRST:].T, c=np.arange(len(X) - N_FIRST) + 1, s=28, zorder=3)
-    axes.plot([-np.pi, np.pi, 9.42478], [12.275, 2.275, 2.475], "x", color=ORANGE, ms=10, mew=2,
-              zorder=4, label="minima")  # fmt: skip
-    plt.colorbar(order, ax=axes, label="step")
-    axes.set(xlabel="$x_1$", ylabel="$x_2$", title="One run")
-    axes.legend(loc="center right", fontsize=8)
+n_runs, n_steps = (2, 16) if QUICK else (20, 30)
+points, chosen, at_random = zip(*(optimise(run, n_steps) for run in range(n_runs)), strict=True)
+print(f"{n_runs} runs; evaluations, and the best value above the minimum (quartiles):")
+evaluations = N_FIRST + np.arange(n_steps + 1)
+quartiles = {}
+for name, above in (("expected improvement", chosen), ("at random", at_random)):
+    quartiles[name] = low, median, high = np.quantile(above, [0.25, 0.5, 0.75], axis=0)
+    for k in sorted({n_steps // 2, n_steps}):
+        print(f"{name}: {evaluations[k]}  {low[k]:.3f}  {median[k]:.3f}  {high[k]:.3f}")
 
+# %%
+# Where it looked, and what it found
+# ----------------------------------
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="fewer runs and steps")
-    parser.add_argument("--output", type=Path, default=HERE / "output", help="for the picture")
-    arguments = parser.parse_args()
-    n_runs, n_steps = (2, 16) if arguments.quick else (20, 30)
-    points, chosen, at_random = zip(*(optimise(run, n_steps) for run in range(n_runs)), strict=True)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    draw_plane(left, points[0])
-    print(f"{n_runs} runs; evaluations, and the best value above the minimum (quartiles):")
-    for name, above, colour in (
-        ("expected improvement", chosen, BLUE), ("at random", at_random, ORANGE)
-    ):  # fmt: skip
-        low, median, high = np.quantile(above, [0.25, 0.5, 0.75], axis=0)
-        evaluations = N_FIRST + np.arange(n_steps + 1)
-        right.fill_between(evaluations, low, high, color=colour, alpha=0.2, lw=0)
-        right.plot(evaluations, median, color=colour, label=f"{name}: median, quartiles")
-        for k in sorted({n_steps // 2, n_steps}):
-            print(f"{name}: {evaluations[k]}  {low[k]:.3f}  {median[k]:.3f}  {high[k]:.3f}")
-    right.set(xlabel="evaluations", ylabel="best so far, above the minimum", yscale="log",
-              title=f"{n_runs} runs")  # fmt: skip
-    right.legend(fontsize=8)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    path = arguments.output / "bayesian_optimisation.png"
-    figure.savefig(path, dpi=110)
-    print(f"\nFigure: {os.path.relpath(path)}")
+figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+grid = np.stack(np.meshgrid(*np.linspace(LOW, HIGH, 200).T), axis=-1)
+z = branin(grid.reshape(-1, 2)).reshape(200, 200)
+left.contour(*np.moveaxis(grid, -1, 0), np.log(z), levels=15, colors=GREY, linewidths=0.5)
+first, later = points[0][:N_FIRST], points[0][N_FIRST:]
+left.plot(*first.T, "o", color="k", ms=4, label="at first")
+order = left.scatter(*later.T, c=np.arange(n_steps) + 1, s=28, zorder=3)
+minima = [-np.pi, np.pi, 9.42478], [12.275, 2.275, 2.475]
+left.plot(*minima, "x", color=ORANGE, ms=10, mew=2, zorder=4, label="minima")
+figure.colorbar(order, ax=left, label="step")
+left.set(xlabel="$x_1$", ylabel="$x_2$", title="One run")
+left.legend(loc="center right", fontsize=8)
 
+for (name, (low, median, high)), colour in zip(quartiles.items(), (BLUE, ORANGE), strict=True):
+    right.fill_between(evaluations, low, high, color=colour, alpha=0.2, lw=0)
+    right.plot(evaluations, median, color=colour, label=f"{name}: median, quartiles")
+right.set(xlabel="evaluations", ylabel="best so far, above the minimum", yscale="log")
+right.set_title(f"{n_runs} runs")
+right.legend(fontsize=8)
 
-if __name__ == "__main__":
-    main()
+path = HERE / "output" / "bayesian_optimisation.png"
+path.parent.mkdir(exist_ok=True)
+figure.savefig(path, dpi=110)
+print(f"Figure: {os.path.relpath(path)}")

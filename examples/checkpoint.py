@@ -2,21 +2,16 @@
 Checkpoints of a long fit
 =========================
 
-Save a long fit as it goes, and take it up again wherever it was ended, to the last bit.
+Save a long fit as it goes, and continue it after a crash, to the last bit.
 
-The model itself is the checkpoint: besides θ it holds the averages of the solver, the seed of the
-order of rows and the number of the epoch. Run this, kill it at any moment, run it again: the θ it
-ends with is that of a run nobody disturbed.
-
-.. code-block:: text
-
-    python examples/checkpoint.py [--quick] [--epochs N] [--every N] [--path FILE]
+The model itself is the checkpoint. It holds θ, the averages of the solver, the seed of the order of
+rows and the number of the epoch. Run this script, kill it at any moment and run it again: it ends
+with the θ of a run that nobody killed.
 """
 
-import argparse
 import hashlib
 import os
-import tempfile
+import sys
 from pathlib import Path
 
 import joblib
@@ -24,25 +19,23 @@ import matplotlib.pyplot as plt
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from skprop import LossCurveDisplay, MLPSigmoidRegressor
+from skprop import MLPSigmoidRegressor
 
-parser = argparse.ArgumentParser(description="Save a long fit as it goes.")
-parser.add_argument("--quick", action="store_true", help="few epochs")
-parser.add_argument("--epochs", type=int, help="in all (300; with --quick 30)")
-parser.add_argument("--every", type=int, default=10, help="epochs from one to the next (10)")
-parser.add_argument("--path", type=Path, default=Path(tempfile.gettempdir()) / "skprop.joblib")
-options = parser.parse_args()
-n_epochs = options.epochs or (30 if options.quick else 300)
+HERE = Path(__file__).parent
+QUICK = "--quick" in sys.argv  # fewer epochs
+n_epochs, every = (60, 2) if QUICK else (300, 10)
+checkpoint = HERE / "output" / "checkpoint.joblib"
+checkpoint.parent.mkdir(exist_ok=True)
 
-table = np.loadtxt(Path(__file__).parent / "data" / "concrete.csv", delimiter=",", skiprows=1)
+table = np.loadtxt(HERE / "data" / "concrete.csv", delimiter=",", skiprows=1)
 X, X_test, y, y_test = train_test_split(table[:, :-1], table[:, -1], random_state=0)
 
 # %%
 # Saving in one step
 # ------------------
 #
-# Whoever opens the file finds the old checkpoint or the new one, whole: the new one is written
-# beside it, brought to the disk, and only then given the name.
+# Write the new checkpoint beside the old one, bring it to the disk, and only then give it the name.
+# So the file is always whole: the old checkpoint or the new one.
 
 
 def save(model, path):
@@ -58,11 +51,11 @@ def save(model, path):
 # Epoch by epoch
 # --------------
 #
-# Over the same rows again and again `partial_fit` is what `fit` does, with a moment between two
-# epochs at which to save. Load only files of your own making: a joblib file is a program.
+# `partial_fit` makes one epoch, so the loop can save between two of them. Load only files that you
+# made yourself: a joblib file is a program.
 
-if options.path.exists():
-    model = joblib.load(options.path)
+if checkpoint.exists():
+    model = joblib.load(checkpoint)
     print(f"Going on after epoch {model.n_iter_}", flush=True)
 else:
     model = MLPSigmoidRegressor(
@@ -71,16 +64,37 @@ else:
 
 while getattr(model, "n_iter_", 0) < n_epochs:
     model.partial_fit(X, y)
-    if model.n_iter_ % options.every == 0 or model.n_iter_ == n_epochs:
-        save(model, options.path)
+    if model.n_iter_ % every == 0:
+        save(model, checkpoint)
         print(f"Epoch {model.n_iter_}: loss {model.loss_:.4f}", flush=True)
 
 # %%
 # The same θ
 # ----------
+#
+# Compare this line after a killed and continued run with that of an undisturbed one. The finished
+# fit needs no checkpoint any more.
 
 print(f"R² on the rows held out: {model.score(X_test, y_test):.3f}")
 print(f"SHA-256 of theta_: {hashlib.sha256(model.theta_.tobytes()).hexdigest()}")
+checkpoint.unlink()
 
-LossCurveDisplay.from_estimator(model)
-plt.show()
+# %%
+# What a kill costs
+# -----------------
+#
+# At most the epochs from one dot to the next.
+
+epochs = np.arange(1, n_epochs + 1)
+saved = epochs % every == 0
+loss = np.array(model.loss_curve_)
+figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+ax.semilogy(epochs, loss, color="#1f5fa8", label="loss of each epoch")
+ax.semilogy(epochs[saved], loss[saved], "o", ms=4, color="#d9661f", label="checkpoint")
+ax.set(xlabel="epoch", ylabel="loss, in standard units")
+ax.set_title(f"{n_epochs} epochs, a checkpoint every {every}")
+ax.legend(frameon=False)
+
+path = HERE / "output" / "checkpoint.png"
+figure.savefig(path, dpi=110)
+print(f"Figure: {os.path.relpath(path)}")

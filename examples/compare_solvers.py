@@ -2,11 +2,12 @@
 Comparing solvers
 =================
 
-The output of a power plant from the weather, learned by L-BFGS, Adam and plain stochastic
-gradients. They minimise the same loss from the same start; what differs is the work, counted in
-passes over the rows, and what they reach with it.
+Learn the output of a power plant from the weather, by L-BFGS, Adam and plain stochastic gradients.
+All minimise the same loss from the same start. They differ in how much work they need, counted in
+passes over the rows.
 """
 
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -20,9 +21,11 @@ from sklearn.model_selection import train_test_split
 
 from skprop import MLPSigmoidRegressor
 
-epochs = 10 if "--quick" in sys.argv else 100
+HERE = Path(__file__).parent
+QUICK = "--quick" in sys.argv  # 10 passes instead of 100
+epochs = 10 if QUICK else 100
 
-table = pd.read_csv(Path(__file__).parent / "data" / "power_plant.csv.gz")
+table = pd.read_csv(HERE / "data" / "power_plant.csv.gz")
 X, y = table.drop(columns="power_mw"), table["power_mw"]
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
 
@@ -30,9 +33,9 @@ X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
 # The same number of passes over the rows
 # ---------------------------------------
 #
-# An evaluation by L-BFGS is one pass over the rows, an epoch of the others too; theirs makes a
-# step for each batch of 200 rows. A ``tol`` below the default keeps L-BFGS going, ``tol=0`` the
-# others.
+# L-BFGS passes over the rows once for each evaluation. Adam and SGD pass over them once in an
+# epoch, and make a step for each batch of 200 rows. A ``tol`` below the default keeps L-BFGS going,
+# ``tol=0`` the others.
 
 ways = {
     "L-BFGS": {"solver": "lbfgs", "tol": 1e-8, "max_fun": epochs, "max_iter": epochs},
@@ -57,14 +60,19 @@ for name, parameters in ways.items():
 # Loss by passes
 # --------------
 #
-# The curve of L-BFGS is the loss of all rows after each iteration; that of the others is the
-# mean over the batches of an epoch, during which the network changes. The learning rate decides
-# how much noise stays in the latter.
+# The curve of L-BFGS is the loss of all rows after each iteration. The other curves are means over
+# the batches of an epoch, during which the network changes; the smaller the learning rate, the less
+# noise they have.
 
-figure, ax = plt.subplots(figsize=(8, 4.8), layout="constrained")
+figure, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
 for name, model in fitted.items():
     passes = np.linspace(1, epochs, len(model.loss_curve_))
     ax.loglog(passes, model.loss_curve_, label=name)
-ax.set(xlabel="Passes over the rows", ylabel="Loss, in standard units")
+ax.set(xlabel="passes over the rows", ylabel="loss, in standard units")
+ax.set_title("The same loss, the same start, five solvers")
 ax.legend(frameon=False)
-plt.show()
+
+path = HERE / "output" / "compare_solvers.png"
+path.parent.mkdir(exist_ok=True)
+figure.savefig(path, dpi=110)
+print(f"Figure: {os.path.relpath(path)}")

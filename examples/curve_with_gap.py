@@ -6,8 +6,8 @@ Eighty noisy readings of a curve, with a gap where nobody measured. One fit with
 gives the curve, a band that opens in the gap, and the slope.
 """
 
-import argparse
 import os
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -15,10 +15,8 @@ import numpy as np
 
 from skprop import MLPSigmoidRegressor
 
-parser = argparse.ArgumentParser()
-parser.add_argument("--quick", action="store_true", help="one network instead of five")
-parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output")
-arguments = parser.parse_args()
+HERE = Path(__file__).parent
+QUICK = "--quick" in sys.argv  # one network instead of five
 
 # %%
 # The readings
@@ -37,7 +35,7 @@ y = np.sin(2 * x) + rng.normal(scale=0.1, size=80)
 # The noise is found from the data. ``predict_interval`` counts it, and what the networks do not
 # know between the readings.
 
-model = MLPSigmoidRegressor(n_members=1 if arguments.quick else "auto", random_state=0)
+model = MLPSigmoidRegressor(n_members=1 if QUICK else "auto", random_state=0)
 model.fit(x[:, None], y)
 grid = np.linspace(-3.5, 3.5, 281)[:, None]
 mean, std = model.predict(grid, return_std=True)
@@ -70,7 +68,7 @@ ax.set(xlim=(-3.5, 3.5), ylim=(-2.6, 2.6), xlabel="x", ylabel="y")
 ax.set_title("Sure where it was measured, unsure in the gap")
 ax.legend(loc="upper left", fontsize=8, ncols=2, frameon=False)
 
-arguments.output.mkdir(parents=True, exist_ok=True)
-path = arguments.output / "curve_with_gap.png"
+path = HERE / "output" / "curve_with_gap.png"
+path.parent.mkdir(exist_ok=True)
 figure.savefig(path, dpi=110)
 print(f"Figure: {os.path.relpath(path)}")

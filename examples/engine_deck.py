@@ -7,8 +7,8 @@ and throttle. Programs that compute such numbers often compute their derivatives
 learns both needs fewer runs, and an optimiser can then work on the network.
 """
 
-import argparse
 import os
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -22,10 +22,7 @@ from skprop import MLPSigmoidRegressor
 HERE = Path(__file__).parent
 BLUE, ORANGE = "#1f5fa8", "#d9661f"
 COLOURS = {"values alone": ORANGE, "with slopes": BLUE}
-parser = argparse.ArgumentParser()
-parser.add_argument("--quick", action="store_true", help="4 splits instead of 8, of 40 rows alone")
-parser.add_argument("--output", type=Path, default=HERE / "output", help="where the figure goes")
-arguments = parser.parse_args()
+QUICK = "--quick" in sys.argv  # 4 splits instead of 8, of 40 rows alone
 
 FEATURES, TARGETS = ["mach", "altitude_km", "throttle"], ["thrust_n", "fuel_per_s"]
 deck = pd.read_csv(HERE / "data" / "engine_deck.csv.gz")
@@ -65,7 +62,7 @@ def compared(n_rows, n_splits):
     return networks, errors
 
 
-n_splits = 4 if arguments.quick else 8
+n_splits = 4 if QUICK else 8
 networks, errors = compared(40, n_splits)
 
 # %%
@@ -73,7 +70,7 @@ networks, errors = compared(40, n_splits)
 # slopes are not quite those of the values: by altitude they do not agree with the differences
 # between neighbours in the table, which may be why.
 
-if not arguments.quick:
+if not QUICK:
     compared(320, n_splits)
 
 # %%
@@ -201,7 +198,7 @@ right.set(xlabel="Mach", ylabel="throttle", xlim=(0.45, 0.9), ylim=(0.35, 1))
 right.set_title("The cheapest cruise at 10.7 km")
 right.legend(loc="lower left", framealpha=0.9)
 
-arguments.output.mkdir(parents=True, exist_ok=True)
-path = arguments.output / "engine_deck.png"
+path = HERE / "output" / "engine_deck.png"
+path.parent.mkdir(exist_ok=True)
 figure.savefig(path, dpi=150)
 print(f"Figure: {os.path.relpath(path)}")

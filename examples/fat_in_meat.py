@@ -9,8 +9,8 @@ how sure it is, and which parts of the spectrum matter. The numbers published fo
 Recorded on a Tecator Infratec Food and Feed Analyzer, 850 to 1050 nm, near-infrared transmission.
 """
 
-import argparse
 import os
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -23,10 +23,7 @@ from skprop import MLPSigmoidRegressor
 
 HERE = Path(__file__).parent
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9661f", "0.45"
-parser = argparse.ArgumentParser()
-parser.add_argument("--quick", action="store_true", help="fewer widths, two networks")
-parser.add_argument("--output", type=Path, default=HERE / "output", help="where the figure goes")
-arguments = parser.parse_args()
+QUICK = "--quick" in sys.argv  # fewer widths, two networks
 
 # %%
 # The spectra
@@ -76,10 +73,8 @@ print(f"Fat of 43 test samples, RMSE: linear model of 10 components {of_linear:.
 print("\nalpha     units  log evidence  RMSE of the test samples")
 found = {}
 for alpha in ("evidence", "ard"):
-    for units in (3, 12) if arguments.quick else (2, 3, 4, 6, 12):
-        model = MLPSigmoidRegressor(
-            units, alpha=alpha, n_members=2 if arguments.quick else 5, random_state=0
-        )
+    for units in (3, 12) if QUICK else (2, 3, 4, 6, 12):
+        model = MLPSigmoidRegressor(units, alpha=alpha, n_members=2 if QUICK else 5, random_state=0)
         model.fit(X[learn], fat[learn])
         found[alpha, units] = model
         rmse = root_mean_squared_error(fat[part == "T"], model.predict(X[part == "T"]))
@@ -128,8 +123,8 @@ left.set_title("Beyond the data the bars open")
 left.legend(frameon=False)
 
 # sphinx_gallery_thumbnail_number = 2
-arguments.output.mkdir(parents=True, exist_ok=True)
-path = arguments.output / "fat_in_meat.png"
+path = HERE / "output" / "fat_in_meat.png"
+path.parent.mkdir(exist_ok=True)
 figure.savefig(path, dpi=110)
 print(f"Figure: {os.path.relpath(path)}")
 

@@ -10,8 +10,8 @@ Simulations are where a smooth model is the right one: what depends on lengths a
 does not jump.
 """
 
-import argparse
 import os
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -34,15 +34,11 @@ from skprop import MLPSigmoidRegressor
 
 HERE = Path(__file__).parent
 BLUE, ORANGE = "#1f5fa8", "#d9661f"
-parser = argparse.ArgumentParser()
-parser.add_argument("--quick", action="store_true", help="half the rows, and 2 folds")
-parser.add_argument("--output", type=Path, default=HERE / "output", help="where the figure goes")
-arguments = parser.parse_args()
+QUICK = "--quick" in sys.argv  # half the rows, and 2 folds
 
-table = pd.read_csv(HERE / "data" / "energy.csv")[:: 2 if arguments.quick else 1]
-table = table.reset_index(drop=True)
+table = pd.read_csv(HERE / "data" / "energy.csv")[:: 2 if QUICK else 1].reset_index(drop=True)
 X, y = table.drop(columns="heating_load_kwh_m2"), table["heating_load_kwh_m2"]
-folds = KFold(2 if arguments.quick else 5, shuffle=True, random_state=0)
+folds = KFold(2 if QUICK else 5, shuffle=True, random_state=0)
 
 # %%
 # Four regressors
@@ -133,7 +129,7 @@ right.plot(predicted, y, "o", ms=3, alpha=0.4, mew=0, color=ORANGE)
 right.set(xlabel="predicted, not seen before (kWh/m²)", ylabel="simulated (kWh/m²)")
 right.set_title(f"{len(y)} buildings, RMSE {root_mean_squared_error(y, predicted):.2f} kWh/m²")
 
-arguments.output.mkdir(parents=True, exist_ok=True)
-path = arguments.output / "heating.png"
+path = HERE / "output" / "heating.png"
+path.parent.mkdir(exist_ok=True)
 figure.savefig(path, dpi=150)
 print(f"Figure: {os.path.relpath(path)}")

@@ -2,76 +2,108 @@
 Learning and validation curves
 ==============================
 
-Would more data help? Is the network too large, or the penalty too weak? Scikit-learn's displays
-ask the network these questions as they ask any regressor; here it is to predict the strength of
-concrete.
+Would more data help? Is the penalty too weak, or the network too large? Scikit-learn's tools answer
+these questions for any regressor; here for a network that predicts the strength of concrete.
 """
 
+import os
 import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import KFold, LearningCurveDisplay, ValidationCurveDisplay
+from sklearn.model_selection import (
+    KFold,
+    LearningCurveDisplay,
+    ValidationCurveDisplay,
+    learning_curve,
+    validation_curve,
+)
 
 from skprop import MLPSigmoidRegressor
 
-QUICK = "--quick" in sys.argv
+HERE = Path(__file__).parent
+QUICK = "--quick" in sys.argv  # 3 folds and 3 points a curve
 
-table = pd.read_csv(Path(__file__).parent / "data" / "concrete.csv")
+table = pd.read_csv(HERE / "data" / "concrete.csv")
 X, y = table.drop(columns="strength_mpa"), table["strength_mpa"]
 model = MLPSigmoidRegressor(alpha=1e-4, random_state=0)  # one network, which is quick to fit
-folds = KFold(3 if QUICK else 5, shuffle=True, random_state=0)
 common = {
-    "cv": folds, "scoring": "neg_root_mean_squared_error", "negate_score": True, "n_jobs": 2,
-    "score_name": "RMSE (MPa)", "std_display_style": "fill_between",
+    "cv": KFold(3 if QUICK else 5, shuffle=True, random_state=0),
+    "scoring": "neg_root_mean_squared_error", "n_jobs": 2,
 }  # fmt: skip
 
+
+def print_scores(scores):
+    print("RMSE held out:", *(f"{score:.2f}" for score in -scores.mean(axis=1)))
+
+
 # %%
-# By the number of specimens
-# --------------------------
+# Would more data help?
+# ---------------------
 #
-# The error on held-out specimens still falls at the right end: more data would help. The gap
-# between the two curves is what the network knows of its own specimens beyond what holds for
-# others.
+# Yes: the error on specimens held out still falls when the last ones are added.
 
 sizes = np.linspace(0.1, 1, 3 if QUICK else 7)
-learning = LearningCurveDisplay.from_estimator(model, X, y, train_sizes=sizes, **common)
-learning.ax_.set(xlabel="Specimens to learn from")
-print("Specimens:", *learning.train_sizes)
-print("RMSE held out:", *(f"{score:.2f}" for score in -learning.test_scores.mean(axis=1)))
-plt.show()
+sizes, *by_size = learning_curve(model, X, y, train_sizes=sizes, **common)
+print("Specimens:", *sizes)
+print_scores(by_size[1])
 
 # %%
-# By the penalty
-# --------------
+# Is the penalty too weak?
+# ------------------------
 #
-# A larger α draws the curves together and, from some point on, upwards. The two meet where nothing
-# more is learned than holds for all.
+# A larger α brings the errors of training and of validation together, and from some value on raises
+# both.
 
 alphas = np.logspace(-4, 2, 3 if QUICK else 7)
-by_alpha = ValidationCurveDisplay.from_estimator(
-    model, X, y, param_name="alpha", param_range=alphas, **common
-)
+by_alpha = validation_curve(model, X, y, param_name="alpha", param_range=alphas, **common)
 print("alpha:", *(f"{alpha:g}" for alpha in alphas))
-print("RMSE held out:", *(f"{score:.2f}" for score in -by_alpha.test_scores.mean(axis=1)))
-plt.show()
+print_scores(by_alpha[1])
 
 # %%
-# By the number of hidden units
-# -----------------------------
+# Is the network too large?
+# -------------------------
 #
-# Beyond some 20 units the error hardly depends on their number, as the fit ends by itself where
-# going on would probably fit noise.
+# No: beyond some 20 units their number hardly matters, as the fit ends by itself where going on
+# would probably fit noise.
 
 widths = [2, 20, 50] if QUICK else [1, 2, 5, 10, 20, 50, 100]
-by_width = ValidationCurveDisplay.from_estimator(
+by_width = validation_curve(
     model, X, y, param_name="hidden_layer_sizes", param_range=widths, **common
 )
-by_width.ax_.set(xlabel="Hidden units", xscale="log")
-by_width.ax_.set_xticks(widths, widths)
-by_width.ax_.minorticks_off()
 print("Hidden units:", *widths)
-print("RMSE held out:", *(f"{score:.2f}" for score in -by_width.test_scores.mean(axis=1)))
-plt.show()
+print_scores(by_width[1])
+
+# %%
+# The three curves
+# ----------------
+#
+# Means over the folds, and a standard deviation to either side.
+
+figure, axes = plt.subplots(1, 3, sharey=True, figsize=(11, 4), layout="constrained")
+displays = (
+    LearningCurveDisplay(train_sizes=sizes, train_scores=by_size[0], test_scores=by_size[1]),
+    ValidationCurveDisplay(
+        param_name="α", param_range=alphas, train_scores=by_alpha[0], test_scores=by_alpha[1]
+    ),
+    ValidationCurveDisplay(
+        param_name="hidden units", param_range=widths, train_scores=by_width[0],
+        test_scores=by_width[1],
+    ),
+)  # fmt: skip
+titles = "More specimens help", "A heavy penalty harms", "Width hardly matters from 20 on"
+for ax, display, title in zip(axes, displays, titles, strict=True):
+    display.plot(ax, negate_score=True, score_name="RMSE (MPa)", std_display_style="fill_between")
+    ax.set_title(title)
+axes[0].set_xlabel("specimens to learn from")
+axes[1].set_xscale("log")
+axes[2].set(xlabel="hidden units", xscale="log")
+axes[2].set_xticks(widths, widths)
+axes[2].minorticks_off()
+
+path = HERE / "output" / "learning_curves.png"
+path.parent.mkdir(exist_ok=True)
+figure.savefig(path, dpi=110)
+print(f"Figure: {os.path.relpath(path)}")

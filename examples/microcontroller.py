@@ -9,11 +9,11 @@ what ``predict`` says. How small can it be?
 The program needs a C compiler, ``cc``; without one the file is written, and nothing is run.
 """
 
-import argparse
 import ctypes
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import timeit
 from pathlib import Path
@@ -29,11 +29,9 @@ from skprop.export import to_c
 
 HERE = Path(__file__).parent
 BLUE, ORANGE = "#1f5fa8", "#d9661f"
-parser = argparse.ArgumentParser()
-parser.add_argument("--quick", action="store_true", help="two widths, fewer rows")
-parser.add_argument("--output", type=Path, default=HERE / "output", help="where files go")
-arguments = parser.parse_args()
-arguments.output.mkdir(parents=True, exist_ok=True)
+QUICK = "--quick" in sys.argv  # two widths, fewer rows
+OUTPUT = HERE / "output"
+OUTPUT.mkdir(exist_ok=True)
 
 # %%
 # The sensors
@@ -44,7 +42,7 @@ arguments.output.mkdir(parents=True, exist_ok=True)
 table = pd.read_csv(HERE / "data" / "power_plant.csv.gz")
 X, y = table.drop(columns="power_mw"), table["power_mw"]
 X_train, X_test, y_train, y_test = train_test_split(
-    X, y, train_size=400 if arguments.quick else 2000, random_state=0
+    X, y, train_size=400 if QUICK else 2000, random_state=0
 )
 
 # %%
@@ -56,7 +54,7 @@ X_train, X_test, y_train, y_test = train_test_split(
 
 networks, errors = {}, {}
 print("units  numbers  bytes  RMSE (MW) of rows held out")
-for units in (2, 10) if arguments.quick else (1, 2, 3, 5, 10, 20, 50):
+for units in (2, 10) if QUICK else (1, 2, 3, 5, 10, 20, 50):
     model = MLPSigmoidRegressor(units, alpha="evidence", n_members=1, random_state=0)
     networks[units] = model.fit(X_train, y_train)
     errors[units] = root_mean_squared_error(y_test, model.predict(X_test))
@@ -72,7 +70,7 @@ for units in (2, 10) if arguments.quick else (1, 2, 3, 5, 10, 20, 50):
 
 model = networks[10]
 source = to_c(model, name="plant", dtype="float")
-path = arguments.output / "plant.c"
+path = OUTPUT / "plant.c"
 path.write_text(source, encoding="utf-8")
 print(f"\n{path.name}: {len(source.splitlines())} lines")
 print("\n".join(line for line in source.splitlines() if line.startswith("void") and ";" in line))
@@ -121,6 +119,6 @@ ax.xaxis.set_major_formatter("{x:g}")
 ax.set(xlabel="bytes of the network", ylabel="RMSE of rows held out (MW)")
 ax.set_title("A few hundred bytes are enough (labels: hidden units)")
 
-picture = arguments.output / "microcontroller.png"
+picture = OUTPUT / "microcontroller.png"
 figure.savefig(picture, dpi=110)
 print(f"Figure: {os.path.relpath(picture)}")

@@ -4,10 +4,11 @@ The minimisers of SciPy
 
 Train the network with the minimisers of SciPy, through its loss and flat gradient.
 
-`make_objective` gives the function that `fit` would minimise, θ → (loss, gradient), and the
-starting point; `set_theta` makes what a minimiser found the estimator's own.
+`make_objective` gives the function that `fit` would minimise, θ → (loss, gradient), and the start.
+`set_theta` puts the θ that a minimiser found into the estimator, which then predicts with it.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -22,9 +23,11 @@ from threadpoolctl import threadpool_limits
 
 from skprop import MLPSigmoidRegressor
 
-gtol = 1e-2 if "--quick" in sys.argv else 1e-4
+HERE = Path(__file__).parent
+QUICK = "--quick" in sys.argv  # stop at a larger gradient
+gtol = 1e-2 if QUICK else 1e-4
 
-table = pd.read_csv(Path(__file__).parent / "data" / "concrete.csv")
+table = pd.read_csv(HERE / "data" / "concrete.csv")
 X, y = table.drop(columns="strength_mpa"), table["strength_mpa"]
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
 
@@ -39,7 +42,7 @@ print(
 # The gradient is the slope of the loss
 # -------------------------------------
 #
-# Gradient · v, held against a central difference of the loss along a random v.
+# The gradient along a random direction v, beside a central difference of the loss.
 
 v = np.random.default_rng(0).standard_normal(theta0.size)
 step = 1e-5 * v / np.linalg.norm(v)
@@ -54,9 +57,8 @@ print(
 # Five minimisers by the gradient, one by Hessian products
 # --------------------------------------------------------
 #
-# One call of the objective yields both loss and gradient. Newton's method with conjugate
-# gradients also takes products of the Hessian with a vector, which cost one to three times as
-# much as a call. Both count as work.
+# One call of the objective returns the loss and the gradient. Newton-CG also takes products of the
+# Hessian with a vector, which cost one to three times as much as a call. Both count as work.
 
 
 class Watched:
@@ -97,6 +99,8 @@ for method in methods:
 # %%
 # What the best of them found
 # ---------------------------
+#
+# The loss of a network has many minima, so the minimisers may end at different ones.
 
 best = min(range(len(methods)), key=lambda i: results[i].fun)
 model.set_theta(results[best].x)
@@ -107,10 +111,15 @@ print(
     f"R² {r2_score(y_test, predicted):.3f}"
 )
 
-figure, ax = plt.subplots(figsize=(8, 4.8), layout="constrained")
+figure, ax = plt.subplots(figsize=(7, 4.4), layout="constrained")
 for method in methods:
     least = watched[method].least
     ax.loglog(np.arange(1, len(least) + 1), least, label=method)
-ax.set(xlabel="Evaluations of loss and gradient, and products H v", ylabel="Least loss so far")
+ax.set(xlabel="evaluations, and products with the Hessian", ylabel="least loss so far")
+ax.set_title("Six minimisers of SciPy, from one start")
 ax.legend(frameon=False)
-plt.show()
+
+path = HERE / "output" / "scipy_optimize.png"
+path.parent.mkdir(exist_ok=True)
+figure.savefig(path, dpi=110)
+print(f"Figure: {os.path.relpath(path)}")

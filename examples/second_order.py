@@ -2,16 +2,16 @@
 Second-order methods
 ====================
 
-Second-order derivatives at work: one network, five minimisers, loss against effort.
+One network, one start, five minimisers: what do second derivatives bring?
 
-L-BFGS-B sees the gradient, trust-krylov exact products with the Hessian, trust-exact the Hessian,
-least_squares the residuals and their Jacobian, and lm, the package's own Levenberg–Marquardt,
-the Gauss–Newton matrix. All start from the same point and aim at the same gradient; as the loss
-has many minima, they need not end in the same one.
+L-BFGS-B gets the gradient, trust-krylov exact products with the Hessian, trust-exact the Hessian,
+least_squares the residuals and their Jacobian, and lm, this package's Levenberg–Marquardt, the
+Gauss–Newton matrix. All start at the same point and stop at the same size of the gradient. The loss
+has many minima, so they need not end at the same one.
 """
 
-import argparse
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -25,10 +25,30 @@ from threadpoolctl import threadpool_limits
 from skprop import MLPSigmoidRegressor, minimize_lm
 
 HERE = Path(__file__).parent
-COLOURS = {
-    "L-BFGS-B": "0.45", "trust-krylov": "#1f5fa8", "trust-exact": "#6fa8dc",
-    "least_squares": "#3a8f5c", "lm": "#d9661f",
-}  # fmt: skip
+QUICK = "--quick" in sys.argv  # stop at a larger gradient
+gtol, max_iter = (1e-3, 200) if QUICK else (1e-6, 1000)
+
+# %%
+# The problem
+# -----------
+#
+# The strength of concrete by ten hidden units, and a weak penalty.
+
+table = pd.read_csv(HERE / "data" / "concrete.csv")
+X, y = table.drop(columns="strength_mpa"), table["strength_mpa"]
+model = MLPSigmoidRegressor(hidden_layer_sizes=10, alpha=1e-2, random_state=0)
+objective, theta0 = model.make_objective(X, y)
+print(
+    f"{objective.n_samples} specimens of concrete, {objective.n_params} parameters, "
+    f"loss {objective.loss(theta0):.4f} at the start"
+)
+
+# %%
+# Counting the work
+# -----------------
+#
+# The minimisers get an objective that writes down each call, of whatever kind, when it was made,
+# and the least loss so far.
 
 
 class Recorder:
@@ -68,8 +88,15 @@ class Recorder:
         return method
 
 
-def run(method, objective, theta0, gtol, max_iter):
-    """The θ that a method ends at, and what the recorder wrote."""
+# %%
+# Five minimisers
+# ---------------
+#
+# Each is handed the derivatives that it takes.
+
+
+def run(method):
+    """The θ at which a method ends, and what the recorder wrote."""
     record = Recorder(objective)
     if method == "lm":
         result = minimize_lm(record, theta0, tol=gtol, max_iter=max_iter)
@@ -90,54 +117,43 @@ def run(method, objective, theta0, gtol, max_iter):
     return result.x, np.array(record.curve)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="stop at a larger gradient")
-    parser.add_argument(
-        "--output", type=Path, default=HERE / "output", help="where the figure goes"
-    )
-    arguments = parser.parse_args()
-    gtol, max_iter = (1e-3, 200) if arguments.quick else (1e-6, 1000)
-
-    table = pd.read_csv(HERE / "data" / "concrete.csv")
-    X, y = table.drop(columns="strength_mpa"), table["strength_mpa"]
-    model = MLPSigmoidRegressor(hidden_layer_sizes=10, alpha=1e-2, random_state=0)
-    objective, theta0 = model.make_objective(X, y)
+curves = {}
+print(f"{'method':14}  {'loss':>9}  {'gradient':>8}  {'calls':>6}  {'seconds':>7}  {'R²':>6}")
+for method in ("L-BFGS-B", "trust-krylov", "trust-exact", "least_squares", "lm"):
+    with threadpool_limits(1, "blas"):  # matrices this small are not worth sharing out
+        theta, curves[method] = run(method)
+    calls, seconds, _ = curves[method][-1]
+    gradient = np.abs(objective.gradient(theta)).max()
+    r2 = model.set_theta(theta).score(X, y)
     print(
-        f"{objective.n_samples} specimens of concrete, {objective.n_params} parameters, "
-        f"loss {objective.loss(theta0):.4f} at the start\n"
+        f"{method:14}  {objective.loss(theta):9.6f}  {gradient:8.1e}  {calls:6.0f}  "
+        f"{seconds:7.2f}  {r2:6.4f}",
+        flush=True,
     )
 
-    figure, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(10, 4.5), layout="constrained")
-    print(f"{'method':14}  {'loss':>9}  {'gradient':>8}  {'calls':>6}  {'seconds':>7}  {'R²':>6}")
-    for method, colour in COLOURS.items():
-        with threadpool_limits(1, "blas"):  # matrices this small are not worth sharing out
-            theta, curve = run(method, objective, theta0, gtol, max_iter)
-        calls, seconds, loss = curve.T
-        gradient = np.abs(objective.gradient(theta)).max()
-        r2 = model.set_theta(theta).score(X, y)
-        print(
-            f"{method:14}  {objective.loss(theta):9.6f}  {gradient:8.1e}  {len(calls):6}  "
-            f"{seconds[-1]:7.2f}  {r2:6.4f}",
-            flush=True,
-        )
-        left.loglog(calls, loss, color=colour, label=method)
-        right.loglog(seconds, loss, color=colour, label=method)
+# %%
+# Loss against effort
+# -------------------
+#
+# A call that returns a matrix costs more than one that returns a gradient, so the seconds count.
 
-    left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    left.yaxis.set_major_formatter("{x:g}")
-    left.yaxis.set_minor_locator(NullLocator())
-    left.set(xlabel="calls of the objective, of any kind", ylabel="least loss so far")
-    right.set(xlabel="seconds")
-    right.legend(frameon=False)
-    for ax in (left, right):
-        ax.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"Strength of concrete, {objective.n_params} parameters, from one start")
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    path = arguments.output / "second_order.png"
-    figure.savefig(path, dpi=150)
-    print(f"\nFigure: {os.path.relpath(path)}")
+colours = ("0.45", "#1f5fa8", "#6fa8dc", "#3a8f5c", "#d9661f")
+figure, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(10, 4.5), layout="constrained")
+for (method, curve), colour in zip(curves.items(), colours, strict=True):
+    calls, seconds, loss = curve.T
+    left.loglog(calls, loss, color=colour, label=method)
+    right.loglog(seconds, loss, color=colour, label=method)
+left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+left.yaxis.set_major_formatter("{x:g}")
+left.yaxis.set_minor_locator(NullLocator())
+left.set(xlabel="calls of the objective, of any kind", ylabel="least loss so far")
+right.set(xlabel="seconds")
+right.legend(frameon=False)
+for ax in (left, right):
+    ax.spines[["top", "right"]].set_visible(False)
+figure.suptitle(f"Strength of concrete, {objective.n_params} parameters, from one start")
 
-
-if __name__ == "__main__":
-    main()
+path = HERE / "output" / "second_order.png"
+path.parent.mkdir(exist_ok=True)
+figure.savefig(path, dpi=150)
+print(f"Figure: {os.path.relpath(path)}")

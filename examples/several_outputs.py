@@ -2,11 +2,13 @@
 Several outputs
 ===============
 
-Complete the lower half of a handwritten digit from its upper half: 32 numbers in, 32 numbers
-out, by networks whose hidden units all outputs share. The digits are those of scikit-learn.
+Complete the lower half of a handwritten digit from its upper half: 32 numbers in, 32 numbers out.
+All outputs share the hidden units of a network. The digits come with scikit-learn.
 """
 
+import os
 import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,17 +19,20 @@ from sklearn.model_selection import train_test_split
 
 from skprop import MLPSigmoidRegressor
 
+HERE = Path(__file__).parent
+QUICK = "--quick" in sys.argv  # 400 digits
+
 images = load_digits().data  # 1797 images of 8 × 8 pixels, from 0 to 16
-train, test = train_test_split(images[:400] if "--quick" in sys.argv else images, random_state=0)
+train, test = train_test_split(images[:400] if QUICK else images, random_state=0)
 (X_train, Y_train), (X_test, Y_test) = np.hsplit(train, 2), np.hsplit(test, 2)
 
 # %%
 # A network for all pixels
 # ------------------------
 #
-# So many targets count as many rows, so by default these are five networks by "adam", which stop
-# when rows held out no longer gain. With ``output_activation="sigmoid"`` the predictions keep near
-# the range of the pixels. Some pixels at the border are nearly always blank; what is constant is
+# Each target counts as a row, so by default this is the committee for many rows, trained by "adam"
+# until rows held out no longer gain. ``output_activation="sigmoid"`` keeps the predictions near the
+# range of the pixels. Some pixels at the border are nearly always blank; a constant target is
 # predicted exactly.
 
 models = {
@@ -55,4 +60,8 @@ for row, (name, halves) in zip(axes, completed.items(), strict=True):
         ax.axhline(3.5, color="C1", linewidth=1)
         ax.set(xticks=[], yticks=[])
     row[0].set_ylabel(name)
-plt.show()
+
+path = HERE / "output" / "several_outputs.png"
+path.parent.mkdir(exist_ok=True)
+figure.savefig(path, dpi=110)
+print(f"Figure: {os.path.relpath(path)}")

@@ -7,8 +7,8 @@ fit takes a batch of rows at a time. How long does it take, how much memory, and
 bring?
 """
 
-import argparse
 import os
+import sys
 import tempfile
 import time
 import warnings
@@ -27,11 +27,8 @@ except ImportError:  # not on Windows
     resource = None
 
 HERE = Path(__file__).parent
-parser = argparse.ArgumentParser()
-parser.add_argument("--quick", action="store_true", help="20,000 rows")
-parser.add_argument("--output", type=Path, default=HERE / "output", help="where the figure goes")
-arguments = parser.parse_args()
-n_rows = 20_000 if arguments.quick else 2_000_000
+QUICK = "--quick" in sys.argv  # 20,000 rows
+n_rows = 20_000 if QUICK else 2_000_000
 
 
 def peak():
@@ -104,8 +101,8 @@ ax.annotate("noise", (sizes[0], 1), xytext=(0, 4), textcoords="offset points", c
 ax.set(xlabel="rows", ylabel="RMSE on new rows", title="Eight passes at most over so many rows")
 ax.set_ylim(bottom=0)
 
-arguments.output.mkdir(parents=True, exist_ok=True)
-picture = arguments.output / "two_million_rows.png"
+picture = HERE / "output" / "two_million_rows.png"
+picture.parent.mkdir(exist_ok=True)
 figure.savefig(picture, dpi=110)
 del X  # the file can go only when it is no longer mapped
 folder.cleanup()

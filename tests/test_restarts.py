@@ -88,6 +88,15 @@ def test_on_a_line_the_prediction_is_nearly_that_of_least_squares(seed):
     assert model.effective_n_parameters_ < 15
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_nor_does_a_committee_of_wide_starts_pass_through_all_points(seed):
+    X, y = line(seed=seed)
+    X_test, y_test = line(2000, seed=100 + seed)
+    least = np.std(LinearRegression().fit(X, y).predict(X_test) - y_test)
+    model = MLPSigmoidRegressor(initial_spread=3.0, random_state=seed).fit(X, y)
+    assert np.std(model.predict(X_test) - y_test) < 1.15 * least
+
+
 def test_hindsight_is_the_iterate_of_greatest_likelihood_less_the_price():
     objective, theta0 = objective_of(*line())
     theta0 = 0.01 * theta0

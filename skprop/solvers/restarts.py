@@ -20,6 +20,8 @@ __all__ = ["minimize_evidence_again"]
 # What weights and biases are multiplied by. After 1/100 the units are straight to about 10⁻⁴, so a
 # network begins as a line; after 4 all are bent.
 _NARROW, _WIDE = 0.01, 4.0
+# From a wide start a network may pass through all points, and then has nothing left to judge it by.
+_LARGEST_SHARE = 0.8  # of γ in N
 
 
 def minimize_evidence_again(objective, theta0: ArrayLike, **options: Any) -> OptimizeResult:
@@ -30,8 +32,8 @@ def minimize_evidence_again(objective, theta0: ArrayLike, **options: Any) -> Opt
     before the run ends. So the result is compared with the best line, by generalised
     cross-validation: the squares divided by (N − γ)². Where the network is no better, it starts
     again, with the weights of its hidden layers multiplied by 4; and where that is no better
-    either, with those of its first layer divided by 100, from where it bends only if that pays: the
-    result is then the iterate found with hindsight.
+    either, or γ is close to N, with those of its first layer divided by 100, from where it bends
+    only if that pays: the result is then the iterate found with hindsight.
 
     Parameters
     ----------
@@ -55,15 +57,22 @@ def minimize_evidence_again(objective, theta0: ArrayLike, **options: Any) -> Opt
         return found
     data, noise = Squares(objective, None, options.get("tied", False)), found.evidence.noise
     line = _score_of_line(data, layout, start, noise)
-    for scale, n_layers in ((_WIDE, layout.n_layers - 1), (_NARROW, 1)):
-        score = _score(data, data.squares(found.x, noise), found.evidence.n_effective)
-        if score < line:
-            break
-        run = runs.run(_scaled(layout, start, scale, n_layers), hindsight=scale == _NARROW)
-        if run.status != CONVERGED:
-            return runs.joined(found, run if run.status in (CALLBACK, INTERRUPTED) else found)
-        found = run
-    return runs.joined(found, found)
+
+    def is_better(run: OptimizeResult) -> bool:
+        return _score(data, data.squares(run.x, noise), run.evidence.n_effective) < line
+
+    def restarted(scale: float, n_layers: int) -> OptimizeResult:
+        return runs.run(_scaled(layout, start, scale, n_layers), hindsight=scale == _NARROW)
+
+    if is_better(found):
+        return found
+    run = restarted(_WIDE, layout.n_layers - 1)
+    too_free = run.evidence.n_effective > _LARGEST_SHARE * data.N.sum()
+    if run.status == CONVERGED and (too_free or not is_better(run)):
+        run = restarted(_NARROW, 1)
+    if run.status != CONVERGED:
+        return runs.joined(found, run if run.status in (CALLBACK, INTERRUPTED) else found)
+    return runs.joined(run, run)
 
 
 def _score(data: Squares, squares: float, gamma: float) -> float:
