@@ -81,9 +81,9 @@ def checked_weights(
         outputs = f" and {n_outputs} outputs" if w.ndim > 1 else ""
         raise ValueError(f"{name} has shape {w.shape}; there are {n_samples} rows{outputs}.")
     if w.min() < 0:
-        raise ValueError(f"{name} has negative values, the least {w.min():g}.")
+        raise ValueError(f"{name} has negative values, the least {w.min():g}. Use weights ≥ 0.")
     if w.max() == 0:
-        raise ValueError(f"{name} is all zero: no row is left.")
+        raise ValueError(f"{name} is all zero: no row is left. Give some rows a weight above 0.")
     return w
 
 

@@ -77,7 +77,8 @@ class Data(NamedTuple):
         n = len(self.y)
         if n < 2:
             raise ValueError(
-                f"early_stopping=True needs rows to train on and rows to hold out; n_samples={n}."
+                f"early_stopping=True needs rows to train on and rows to hold out; n_samples={n}. "
+                "Set early_stopping=False."
             )
         train, held_out = train_test_split(np.arange(n), test_size=fraction, random_state=seed)
         return self.take(np.sort(train)), self.take(np.sort(held_out))
@@ -229,7 +230,7 @@ def _data_of(
         except (TypeError, ValueError):
             y = None
         if y is None:
-            raise ValueError(f"{names.y} is not numeric.")
+            raise ValueError(f"{names.y} is not numeric. Turn it into numbers first.")
     targets = np.array(y.reshape(len(y), -1), dtype=np.float64)
     data = Data(Rows(X), targets, None, y.ndim == 1, feature_names)
     n_outputs, dtype = expected or data.expected
@@ -238,7 +239,9 @@ def _data_of(
             f"{names.y} has {data.y.shape[1]} outputs; the model was fitted with {n_outputs}."
         )
     if np.abs(data.y).max() > np.finfo(dtype).max:
-        raise ValueError(f"{names.y} has values beyond {dtype}, the dtype of X.")
+        raise ValueError(
+            f"{names.y} has values beyond {dtype}, the dtype of X. Rescale it, or set X to float64."
+        )
     if dydx is not None:
         if data.rows.sparse:
             raise ValueError("dydx is given, but X is sparse. Use X.toarray().")
@@ -268,7 +271,7 @@ def _weights_of(sample_weight, missing, shape: tuple, names: _Names) -> NDArray 
         if len(none):
             raise ValueError(
                 f"Every target of output {none[0]} in {names.y} is NaN or has weight 0: none is "
-                "left."
+                "left. Leave that output out."
             )
         if shape[1] == 1:
             weight = weight[:, 0]

@@ -227,7 +227,7 @@ class FittedNetworks(FittedAttributes):
             if any(posterior is None for posterior in posteriors):
                 raise ValueError(
                     "The posterior cannot be computed: the Gauss–Newton matrix is infinite, "
-                    "NaN, or singular to rounding."
+                    "NaN, or singular to rounding. Fit with fewer hidden units or a larger alpha."
                 )
             self._set(posterior_attributes(posteriors, setup, self._slope_factor()))
         return self

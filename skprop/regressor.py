@@ -30,12 +30,16 @@ __all__ = ["MLPSigmoidRegressor"]
 class MLPSigmoidRegressor(
     CallbackSupportMixin, FittedNetworks, MultiOutputMixin, RegressorMixin, BaseEstimator
 ):
-    """Sigmoid multilayer perceptron for regression, trained with an exact gradient.
+    """Sigmoid networks for regression, with error bars and exact derivatives.
 
-    The network is f_K ∘ … ∘ f_1 with f_i = σ(f_{i-1} A_{i-1} + b_{i-1}), the last layer the
-    identity or, as a choice, σ too; `MLPObjective` states the loss it minimises. Features and
-    targets are standardised inside, so the units of the data do not matter, neither to the fit
-    nor to what ``tol``, ``alpha`` and the learning rate mean.
+    Without a parameter, `fit` chooses its settings by the size of the data and averages several
+    networks (see Notes). ``predict(X, return_std=True)`` gives error bars, `predict_gradient` the
+    slopes of the predictions.
+
+    A network is f_K ∘ … ∘ f_1 with f_i = σ(f_{i-1} A_{i-1} + b_{i-1}). The last layer is the
+    identity or, if you choose so, σ too. `MLPObjective` states the loss. Features and targets are
+    standardised inside, so their units do not change the fit, nor the meaning of ``tol``,
+    ``alpha`` and the learning rate.
 
     Parameters
     ----------
@@ -48,14 +52,14 @@ class MLPSigmoidRegressor(
         the targets themselves must lie in [0, 1]).
     solver : {"auto", "lbfgs", "lm", "sgd", "adam"} or callable, default="auto"
         "auto" is chosen by the size of the data (see Notes).
-        "lbfgs" is a good choice up to some 10⁵ rows; "lm" (Levenberg–Marquardt) goes deeper and, up
-        to some thousand parameters P, is faster there: it holds two P × P matrices. "adam" and
-        "sgd" pass over the rows in mini-batches. A callable is given ``(objective, theta0)``, an
+        "lbfgs" is a good choice up to some 10⁵ rows. "lm" (Levenberg–Marquardt) gets closer to a
+        minimum, for up to some thousand parameters P: it holds two P × P matrices. "adam" and
+        "sgd" pass over the rows in mini-batches. A callable gets ``(objective, theta0)``, an
         `MLPObjective` and a starting point, and returns an object whose ``x`` is the θ it found,
         such as a `scipy.optimize.OptimizeResult`.
     alpha : float, sequence of K floats, "evidence", "ard" or "auto", default="auto"
         Strength α of the L2 penalty on the weights (not on the biases), in standardised
-        units; it means what it means in `Ridge`. A sequence has one for the weights of each layer.
+        units, as in `Ridge`. A sequence has one α for the weights of each layer.
         "evidence" finds α, and the noise, from the data by MacKay's evidence framework, with
         Levenberg–Marquardt steps: for ``solver="lbfgs"`` (the default) and "lm", without early
         stopping. With P parameters and N = n_samples · n_outputs it takes O(N P min(N, P))
@@ -77,12 +81,12 @@ class MLPSigmoidRegressor(
         Seeds the starting point, the validation split and the shuffling.
     tol : float or "auto", default="auto"
         "auto" is 1e-4, and 1e-5 with many rows (see Notes).
-        Under "lbfgs" and "lm" the fit ends where no entry of the gradient exceeds ``tol``. Unless
-        ``tol`` is below its default, it also ends where, over the last ``n_iter_no_change``
-        iterations, the loss has fallen so slowly that it is likely to fit noise: by less than
-        3/(n_samples · n_outputs) of itself an iteration. Under "sgd" and "adam" it is the least
-        improvement of the loss of an epoch that counts as one. With ``early_stopping`` it is the
-        least improvement of the validation loss that counts, in place of the rule on noise.
+        Under "lbfgs" and "lm" the fit ends where no entry of the gradient exceeds ``tol``. It also
+        ends, unless ``tol`` is below its default, where going on would probably fit noise: where
+        the loss fell by less than a fraction 3/(n_samples · n_outputs) per iteration, over the
+        last ``n_iter_no_change`` iterations. Under "sgd" and "adam" the loss of an epoch has
+        improved if it fell by more than ``tol``; with ``early_stopping`` the same holds for the
+        validation loss, under every solver.
     verbose : bool or int, default=False
         Print the loss and the time since the run began: 1 or True at iterations 1, 2, …, 9, then
         10, 20, …, 90, then 100, 200, and so on; 2 at every iteration.
@@ -94,8 +98,8 @@ class MLPSigmoidRegressor(
     nesterovs_momentum : bool, default=True
         Whether "sgd" uses Nesterov's form of it.
     early_stopping : bool or "auto", default="auto"
-        Watch the loss on rows held out, stop when it no longer improves, and keep the θ at
-        which it was least. For every built-in solver.
+        Hold rows out, stop when the loss on them no longer improves, and keep the θ at which it
+        was least. For every built-in solver. "auto" is True with many rows (see Notes).
     validation_fraction : float, default=0.1
         Share of the rows to hold out, unless `fit` is given ``X_val``.
     beta_1 : float, default=0.9
@@ -115,8 +119,8 @@ class MLPSigmoidRegressor(
         How far the hidden units are from linear at the start: the standard deviation of their
         weighted inputs, for inputs of variance 1, and of their biases. None draws the smaller
         weights that `MLPRegressor` draws. Members take several in turn. "auto" is None, (1, 3)
-        under the evidence, and 2 with many rows (see Notes). A larger one helps where a fit learns
-        nothing but what is linear; under ``alpha="evidence"`` it is tried there anyway.
+        under the evidence, and 2 with many rows (see Notes). Raise it where a fit learns a linear
+        function only; under ``alpha="evidence"`` such a fit starts again from larger ones by itself.
     standardize : bool, default=True
         Whether to standardise X and y inside, with the sample weights. A later `fit` does it
         anew, ``warm_start`` and `partial_fit` keep the units of the first call.
@@ -206,20 +210,19 @@ class MLPSigmoidRegressor(
       members; with more than 1,000 of them, ``hidden_layer_sizes=(15, 15)``;
     - more rows: "adam" with early stopping, ``hidden_layer_sizes=(50, 50)``, ``alpha=1e-4``,
       ``tol=1e-5``, ``n_iter_no_change=50``, ``initial_spread=2`` and eight members;
-    - with a ``solver``, an ``alpha`` or ``warm_start`` that is given, and in `partial_fit` and
-      `make_objective`: one network of 50 units, "lbfgs", ``alpha=1e-4``, no early stopping. So it
-      is where ``early_stopping`` is given and does not agree with the above.
+    - where you give a ``solver``, an ``alpha`` or ``warm_start``, and in `partial_fit` and
+      `make_objective`: one network of 50 units, "lbfgs", ``alpha=1e-4``, no early stopping. The
+      same where you give an ``early_stopping`` that does not agree with the above.
 
-    Blocks of rows run on as many threads as BLAS would use, while BLAS is held to one: so
-    `threadpool_limits`, ``OPENBLAS_NUM_THREADS`` and joblib's limits apply. That limit is
-    process-wide: during a fit other threads' BLAS calls run on one thread too. The result is the
-    same to the last bit on any number of threads.
+    A fit uses as many threads as BLAS would. `threadpool_limits`, ``OPENBLAS_NUM_THREADS`` and
+    joblib's limits apply. Meanwhile BLAS is held to one thread, in the whole process. The result
+    is the same to the last bit on any number of threads.
 
-    Ctrl-C ends the run of a built-in solver with the best θ so far, a `ConvergenceWarning`, and
-    ``n_iter_``, ``loss_`` and the curves that belong to it; inside `GridSearchCV` it ends one
-    candidate. Before the first evaluation, and at a second Ctrl-C, it comes out as
-    KeyboardInterrupt with the previous fit intact. A pass of `partial_fit` is made whole or not at
-    all.
+    Ctrl-C ends the run of a built-in solver: the estimator keeps the best θ so far, with the
+    ``n_iter_``, ``loss_`` and curves that belong to it, and warns (`ConvergenceWarning`). Inside
+    `GridSearchCV` it ends one candidate. Before the first evaluation, and at a second Ctrl-C, a
+    KeyboardInterrupt is raised and the previous fit stays. `partial_fit` makes its pass whole or
+    not at all.
 
     From scikit-learn 1.9 on, ``set_callbacks`` takes its callbacks, such as
     `sklearn.callback.ProgressBar` and `sklearn.callback.ScoringMonitor`. `fit` is a task, and every

@@ -522,7 +522,9 @@ class Descent:
         """A copy of the state of an earlier run; its counts go to ``progress``."""
         n_moments = self.rule.n_moments
         if not isinstance(state, dict) or len(state.get("moments", ())) != n_moments:
-            raise ValueError("state is that of another solver, or none.")
+            raise ValueError(
+                "state is that of another solver. Use result.state of an earlier run of this one."
+            )
         state = copy.deepcopy(state)
         # The counts continue only if the watched loss at θ is the same, to the last bit. (A run of
         # one epoch does not count, so a stream of them is spared the evaluation.)
