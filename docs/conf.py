@@ -11,6 +11,8 @@ from pathlib import Path
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+from PIL import Image, ImageOps
+from sphinx.pycode import ModuleAnalyzer
 from sphinx_gallery.sorting import FileNameSortKey
 
 import skprop
@@ -43,6 +45,16 @@ EXAMPLES = {  # the groups of the gallery and what is in them, in reading order
     "On other machines": ("microcontroller", "onnx_serving"),
 }
 IN_ORDER = [name for group in EXAMPLES.values() for name in group]
+PANELS = {  # of wide figures the part, from left to right, that can be read in a thumbnail
+    "heating": (0, 0.5), "concrete_strength": (0, 0.5), "choose_by_evidence": (0, 0.49),
+    "several_outputs": (0, 0.36), "uncertainty": (0, 0.325), "bayesian_optimisation": (0, 0.5),
+    "engine_deck": (0.5, 1), "partial_dependence": (0, 0.375), "second_order": (0, 0.5),
+    "learning_curves": (0, 0.37), "early_stopping": (0, 0.5), "onnx_serving": (0.5, 1),
+}  # fmt: skip
+INHERITED = {  # modules with methods that are shown at a class which inherits them
+    "skprop.predictions": ("FittedNetworks", "MLPSigmoidRegressor"),
+    "skprop.flat_objective": ("FlatObjective", "MLPObjective"),
+}
 
 
 def as_a_script(gallery_conf, script_vars):
@@ -141,6 +153,34 @@ def group_the_gallery(app, docname, source):
     source[0] = head + rest
 
 
+def cut_thumbnails(app):
+    """Show a part of each wide figure on the page of the gallery."""
+    folder = Path(app.srcdir, "gallery", "images")
+    for name, (left, right) in PANELS.items():
+        path = folder / f"sphx_glr_{name}_001.png"
+        if path.exists():  # it does not where the examples are not run
+            with Image.open(path) as figure:
+                w, h = figure.size
+                part = figure.convert("RGB").crop((int(left * w), 0, int(right * w), h))
+            part = ImageOps.pad(part, sphinx_gallery_conf["thumbnail_size"], color="white")
+            part.save(folder / "thumb" / f"sphx_glr_{name}_thumb.png")
+
+
+def inherited_source(app, modname):
+    """The source of a module, where the methods of a parent have the name of its child too."""
+    if modname not in INHERITED:
+        return None
+    parent, child = INHERITED[modname]
+    analyzer = ModuleAnalyzer.for_module(modname)
+    analyzer.find_tags()
+    of_child = {
+        name.replace(parent, child, 1): tag
+        for name, tag in analyzer.tags.items()
+        if name.startswith(f"{parent}.")
+    }
+    return analyzer.code, analyzer.tags | of_child
+
+
 def strip_code(app, doctree):
     """Drop the blank line with which doctest wants an example to end."""
     for block in doctree.findall(nodes.literal_block):
@@ -150,6 +190,8 @@ def strip_code(app, doctree):
 
 
 def setup(app):
+    app.connect("builder-inited", cut_thumbnails, priority=900)  # when the examples have run
     app.connect("source-read", group_the_gallery)
+    app.connect("viewcode-find-source", inherited_source)
     app.connect("doctree-read", strip_code)
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))

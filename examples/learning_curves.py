@@ -96,8 +96,8 @@ displays = (
 titles = "More specimens help", "A heavy penalty harms", "Width hardly matters from 20 on"
 for ax, display, title in zip(axes, displays, titles, strict=True):
     display.plot(ax, negate_score=True, score_name="RMSE (MPa)", std_display_style="fill_between")
-    ax.set_title(title)
-axes[0].set_xlabel("specimens to learn from")
+    ax.set(title=title, ylabel=None)
+axes[0].set(xlabel="specimens to learn from", ylabel="RMSE (MPa)")
 axes[1].set_xscale("log")
 axes[2].set(xlabel="hidden units", xscale="log")
 axes[2].set_xticks(widths, widths)

@@ -147,11 +147,11 @@ left.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
 left.yaxis.set_major_formatter("{x:g}")
 left.yaxis.set_minor_locator(NullLocator())
 left.set(xlabel="calls of the objective, of any kind", ylabel="least loss so far")
-right.set(xlabel="seconds")
+left.set_title("Five methods from one start, by calls")
+right.set(xlabel="seconds", title="By seconds")
 right.legend(frameon=False)
 for ax in (left, right):
     ax.spines[["top", "right"]].set_visible(False)
-figure.suptitle(f"Strength of concrete, {objective.n_params} parameters, from one start")
 
 path = HERE / "output" / "second_order.png"
 path.parent.mkdir(exist_ok=True)

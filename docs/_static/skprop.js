@@ -1,10 +1,12 @@
-// On narrow screens formulas and tables shrink until they fit, but not below what can be read.
+// On narrow screens formulas and tables shrink until they fit, but not below what can be read;
+// then they scroll by themselves.
 function fit() {
   for (const box of document.querySelectorAll("div.formula, .pst-scrollable-table-container")) {
     box.style.fontSize = "";
     const inner = box.querySelector("table") || box;
     inner.style.fontSize = "";
-    for (let size = 95; size >= 50 && box.scrollWidth > box.clientWidth + 1; size -= 5) {
+    const least = box.matches("div.formula") ? 50 : 80;
+    for (let size = 95; size >= least && box.scrollWidth > box.clientWidth + 1; size -= 5) {
       inner.style.fontSize = size / 100 + "em";
     }
   }
