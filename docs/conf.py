@@ -76,6 +76,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"\.py$",
     "within_subsection_order": InReadingOrder,
     "reset_argv": as_a_script,
+    "capture_repr": (),  # what a cell ends in; they print what is to be seen
     "backreferences_dir": "gallery/of",
     "doc_module": ("skprop",),
     "abort_on_example_error": True,

@@ -71,7 +71,7 @@ try:
     search.set_callbacks(ProgressBar(max_propagation_depth=0))
 except ImportError:
     print("No progress bar: it needs scikit-learn 1.9 and rich.\n")
-search = search.fit(X_train, y_train)
+search.fit(X_train, y_train)
 
 # %%
 # What it found
