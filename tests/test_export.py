@@ -357,6 +357,13 @@ def test_two_networks_go_into_one_program(tmp_path):
         np.testing.assert_allclose(predicted, model.predict(X), rtol=1e-12)
 
 
+def test_c_begins_with_what_goes_in_and_what_comes_out():
+    source = to_c(network(max_iter=200).fit(FRAME, two_outputs()[1]))
+    assert "Raw features x[0..7] in, raw targets y[0..1] out.\n   x[0]: " in source
+    features = re.findall(r"x\[(\d)\]: (\w+)", source)
+    assert features == [(str(i), name) for i, name in enumerate(FRAME.columns)]
+
+
 def test_without_the_gradient_there_is_none():
     source = to_c(network().fit(X, Y), gradient=False)
     assert "gradient" not in source
