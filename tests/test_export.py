@@ -231,6 +231,14 @@ def test_a_text_that_is_not_of_this_format_is_refused():
         from_json(changed()).predict(X[:, 1:])
 
 
+@pytest.mark.parametrize("field", ["weights", "biases"])
+def test_a_layer_too_many_is_refused(field):
+    content = json.loads(changed())
+    content["networks"][0][field].append(content["networks"][0][field][-1])
+    with pytest.raises(ValueError, match="argument 2|layers"):
+        from_json(json.dumps(content))
+
+
 PAGE = Path(__file__).parents[1] / "docs" / "export.md"
 node = shutil.which("node")
 
