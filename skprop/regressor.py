@@ -120,7 +120,7 @@ class MLPSigmoidRegressor(
         weighted inputs, for inputs of variance 1, and of their biases. None draws the smaller
         weights that `MLPRegressor` draws. Members take several in turn. "auto" is None, (1, 3)
         under the evidence, and 2 with many rows (see Notes). Raise it where a fit learns a linear
-        function only; under ``alpha="evidence"`` such a fit starts again from larger ones by itself.
+        function only; under ``alpha="evidence"`` such a fit starts again from larger ones anyway.
     standardize : bool, default=True
         Whether to standardise X and y inside, with the sample weights. A later `fit` does it
         anew, ``warm_start`` and `partial_fit` keep the units of the first call.

@@ -235,7 +235,7 @@ def test_a_text_that_is_not_of_this_format_is_refused():
 def test_a_layer_too_many_is_refused(field):
     content = json.loads(changed())
     content["networks"][0][field].append(content["networks"][0][field][-1])
-    with pytest.raises(ValueError, match="argument 2|layers"):
+    with pytest.raises(ValueError, match=r"argument 2|layers"):
         from_json(json.dumps(content))
 
 
