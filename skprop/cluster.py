@@ -1,11 +1,12 @@
 """The parts of dask collections on a cluster, and the sums over them."""
 
+import asyncio
 import copy
 import math
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from typing import Any, NamedTuple
 
 import dask
@@ -17,6 +18,7 @@ from distributed.client import CancelledError
 from distributed.scheduler import KilledWorker
 from numpy.typing import NDArray
 
+from .blocks import RowIndex
 from .data import Data
 from .elsewhere import Share, Summary, part_of, raw_part, total
 from .folds import Setup
@@ -28,8 +30,13 @@ __all__ = [
     "partitions", "r_squared",
 ]  # fmt: skip
 
-MAX_TASKS = 64  # of an evaluation: each costs the scheduler about a millisecond
-_FAN_IN = 8  # so many answers are added by one task
+MAX_PARTS = 64
+# Tasks of an evaluation for each thread of the workers: enough to share the work out, and few, as
+# each costs the scheduler about a millisecond.
+_TASKS_PER_THREAD = 8
+_FAN_IN = 16  # so many answers are added in one place; a power of two, see `added`
+_MATRICES = {"hessian", "models"}  # whose answers have P × P numbers: the client takes one alone
+PATIENCE = 30.0  # seconds for which a fit waits for a worker where there is none
 
 
 @sizeof.register(Part)
@@ -161,7 +168,7 @@ class ClusterEngine:
     ):  # fmt: skip
         self._client = client
         n = len(pieces)
-        cuts = [n * k // min(n, MAX_TASKS) for k in range(min(n, MAX_TASKS) + 1)]
+        cuts = [n * k // min(n, MAX_PARTS) for k in range(min(n, MAX_PARTS) + 1)]
         check = dask.delayed(raw_part, pure=False)
         self._numbers = cuts[:-1]
         self._raw = [check(pieces[a:b], dtype, ignore_missing, names) for a, b in pairwise(cuts)]
@@ -181,48 +188,58 @@ class ClusterEngine:
 
     def sums(self, share: Share | None, setup: Setup, exponent: int) -> Callable[..., Answer]:
         """See `Engine`."""
-        make = dask.delayed(_part_of, pure=False)
-        lazy = [
-            make(data, number, share, setup, exponent)
-            for data, number in zip(self._raw, self._numbers, strict=True)
-        ]
+        make = dask.delayed(_parts_of, pure=False)
+        n, size = len(self._raw), 1
+        while n > size * _TASKS_PER_THREAD * max(1, sum(self._client.nthreads().values())):
+            size *= 2
+        runs = [slice(k, k + size) for k in range(0, n, size)]
+        lazy = [make(self._raw[run], self._numbers[run], share, setup, exponent) for run in runs]
         parts = self._client.compute(lazy)
         sizes = _brought(self._client, self._client.map(_n_samples, parts, pure=False))
         return ClusterSums(self._client, parts, sizes)
 
 
 class ClusterSums:
-    """The ``sums`` of a `SummedObjective` over parts on a cluster, added in a fixed tree."""
+    """The ``sums`` of a `SummedObjective` over parts on a cluster, added in a fixed tree.
 
-    def __init__(self, client: Client, parts: list, sizes: list[int]):
-        self._client, self._sizes = client, sizes
-        self._parts = parts
+    ``runs`` are futures of neighbouring parts, as many in each but the last, a power of two: one
+    task answers for a run. ``sizes`` has the numbers of rows of the parts of each.
+    """
+
+    def __init__(self, client: Client, runs: list, sizes: list[list[int]]):
+        self._client, self._runs, self._sizes = client, runs, sizes
 
     def __call__(self, method: str, *arrays: NDArray, rows=None) -> Answer:
         """The sum over all parts, or over some rows; see `Part.sums`."""
         name = f"skprop-{method}-{uuid.uuid4().hex}"
-        each = zip(self._parts, rows_of_parts(rows, self._sizes), strict=True)
+        all_sizes = list(chain.from_iterable(self._sizes))
+        own = map(_packed, rows_of_parts(rows, all_sizes), all_sizes)
         graph: dict[Any, tuple] = {}
         level = []
-        for k, (part, own) in enumerate(each):
+        for k, (run, sizes) in enumerate(zip(self._runs, self._sizes, strict=True)):
             key = (name, 0, k)
-            graph[key] = (_answer, part, method, arrays, own)
+            graph[key] = (_answer, run, method, arrays, list(islice(own, len(sizes))))
             level.append(key)
-        depth = 0
-        while len(level) > 1:
+        depth, most = 0, 1 if method in _MATRICES else _FAN_IN
+        while len(level) > most:
             depth += 1
             groups = [level[k : k + _FAN_IN] for k in range(0, len(level), _FAN_IN)]
             level = [(name, depth, k) for k in range(len(groups))]
             for key, group in zip(level, groups, strict=True):
                 graph[key] = (added, method, group)
-        (answer,) = _brought(self._client, self._client.get(graph, level, sync=False))
-        return answer
+        futures = self._client.get(graph, level, sync=False)
+        return added(method, _brought(self._client, futures))
+
+
+def _packed(rows: RowIndex | None, n_rows: int) -> RowIndex | None:
+    """Numbers of rows of a part that has so many, in as few bytes as they need."""
+    return rows.astype(np.min_scalar_type(n_rows)) if isinstance(rows, np.ndarray) else rows
 
 
 def _brought(client: Client, futures: list) -> list:
-    """The results of futures; an error that tells which rows cannot be computed again."""
+    """The results of futures; an error that tells why they cannot be computed."""
     try:
-        return client.gather(futures)
+        return client.sync(_gathered, client, futures)
     except KilledWorker as error:
         raise RuntimeError(
             f"Workers died again and again while they computed a part: {error} A part may be too "
@@ -236,20 +253,40 @@ def _brought(client: Client, futures: list) -> list:
         ) from error
 
 
+async def _gathered(client: Client, futures: list) -> list:
+    """The results of futures; an error where the cluster has had no worker for some time."""
+    results = asyncio.ensure_future(client.gather(futures, asynchronous=True))
+    n_checks = 0
+    while not (await asyncio.wait([results], timeout=PATIENCE / 10))[0]:
+        n_checks = 0 if await client.nthreads(asynchronous=True) else n_checks + 1
+        if n_checks == 10:
+            results.cancel()
+            raise RuntimeError(
+                f"The cluster has had no worker for {PATIENCE:g} seconds. Start workers, and do "
+                "the same again."
+            )
+    return results.result()
+
+
 def _summary_of(data: Data, number: int, share: Share | None) -> Summary | None:
     return part_of(data, share, number)
 
 
-def _part_of(data: Data, number: int, share, setup: Setup, exponent: int) -> Part | None:
-    return part_of(data, share, number, setup, exponent)
+def _parts_of(run: list[Data], numbers: list[int], share, *setup) -> list[Part | None]:
+    parts = [part_of(data, share, k, *setup) for data, k in zip(run, numbers, strict=True)]
+    filled = [part for part in parts if part is not None]
+    for part in filled[1:]:
+        part.use_buffers_of(filled[0])
+    return parts
 
 
-def _n_samples(part: Part | None) -> int:
-    return 0 if part is None else part.n_samples
+def _n_samples(run: list[Part | None]) -> list[int]:
+    return [0 if part is None else part.n_samples for part in run]
 
 
-def _answer(part: Part | None, method: str, arrays: tuple, rows) -> Answer:
-    return None if part is None else part.sums(method, *arrays, rows=rows)
+def _answer(run: list[Part | None], method: str, arrays: tuple, rows: list) -> Answer:
+    each = zip(run, rows, strict=True)
+    return added(method, (part and part.sums(method, *arrays, rows=own) for part, own in each))
 
 
 # ---- scores -----------------------------------------------------------------------------------

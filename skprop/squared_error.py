@@ -42,8 +42,14 @@ class SquaredError:
         self.parameters = Spare(self.form.parameters)
         n_weights = 1 if weights is None else weights.shape[1]
         buffers = layout, self.block_rows, X.dtype, n_weights
+        self._shapes = (layout.sizes, *buffers[1:])
         self.workspaces = Spare(partial(Workspace, *buffers))
         self.tangent_workspaces = Spare(partial(TangentWorkspace, *buffers))
+
+    def use_buffers_of(self, other: "SquaredError") -> None:
+        """Compute in the buffers of another one, if they are as large as these."""
+        if self._shapes == other._shapes:
+            self.workspaces = other.workspaces
 
     @property
     def n_each(self) -> int:
