@@ -6,6 +6,8 @@ Needs the extra ``dask``: ``pip install "skprop[dask]"``.
 import copy
 import inspect
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, ClassVar, Self
 
@@ -286,33 +288,21 @@ def _signature() -> inspect.Signature:
 DaskMLPSigmoidRegressor.__init__.__signature__ = _signature()  # type: ignore[attr-defined]
 
 
-class _started:
+@contextmanager
+def _started(client: Client | None) -> Iterator[Client]:
     """The context of a client: one that is there, or else one of a new cluster on this machine."""
-
-    def __init__(self, client: Client | None):
-        self._client = client
-
-    def __enter__(self) -> Client:
-        self._context = connected(self._client)
-        client = self._context.__enter__()
-        self._own = None
-        if client is None:
-            cluster = LocalCluster(dashboard_address=":0")
-            warnings.warn(
-                f"There is no dask client: {len(cluster.workers)} workers are started on this "
-                "machine, and closed at the end. Make a client by distributed.Client() to keep "
-                "them.",
-                UserWarning,
-                stacklevel=4,
-            )
-            client = self._own = Client(cluster)
-        return client
-
-    def __exit__(self, *error) -> None:
-        if self._own is not None:
-            self._own.close()
-            self._own.cluster.close()
-        self._context.__exit__(*error)
+    with connected(client) as found:
+        if found is not None:
+            yield found
+            return
+    with LocalCluster(dashboard_address=":0") as cluster, Client(cluster) as own:
+        warnings.warn(
+            f"There is no dask client: {len(cluster.workers)} workers are started on this machine, "
+            "and closed at the end. Make a client by distributed.Client() to keep them.",
+            UserWarning,
+            stacklevel=4,
+        )
+        yield own
 
 
 def _called(model, method: str, X, n_results: int, empty: tuple, options: dict) -> tuple:
