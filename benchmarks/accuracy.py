@@ -68,6 +68,7 @@ CONTENDERS = {
     "default": network(),
     "narrow start, 5 members": network(initial_spread=None, n_members=5),
     "one layer of 50": network(hidden_layer_sizes=50),
+    "one spread": network(initial_spread=1.0),
     "one network": network(alpha=1e-4),
     "evidence": network(alpha="evidence"),
     "evidence, 5 members": network(alpha="evidence", n_members=5),
