@@ -159,9 +159,9 @@ class MLPSigmoidRegressor(
     best_validation_score_ : float or None
         The greatest of those scores.
     n_iter_ : int
-        Iterations or epochs. With ``warm_start`` and `partial_fit` "sgd" and "adam" go on counting,
-        "lbfgs" and "lm" do while the problem is the same to the last bit. None if a callable solver
-        does not tell.
+        Iterations or epochs; under the evidence those of all starts of a network. With
+        ``warm_start`` and `partial_fit` "sgd" and "adam" go on counting, "lbfgs" and "lm" do while
+        the problem is the same to the last bit. None if a callable solver does not tell.
     n_fev_ : int
         Evaluations of the loss and gradient in the last call; None if the solver does not tell.
     t_ : int
