@@ -187,7 +187,11 @@ def forked(folder, function, seconds):
         os.dup2(log, 1), os.dup2(log, 2)
         sys.path.insert(0, str(folder))
         os.environ["PYTHONPATH"] = str(folder)
-        os._exit(function())
+        status = 1
+        try:
+            status = function()
+        finally:  # whatever it raises, the child goes no further
+            os._exit(status)
     for _ in range(math.ceil(seconds / POLL)):  # of naps: while both are stopped no time passes
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -254,6 +258,20 @@ def traced(folder, names):
     return tests
 
 
+def compile_all(folder, names):
+    """Compile the package, some tests, and the plugins of pytest: a mutant then starts in a second.
+
+    What has been changed since is compiled when it runs, and not kept: of a mutant of the same
+    second and size it would be taken for the original.
+    """
+
+    def run():
+        sys.dont_write_bytecode = False
+        return pytest.main(["--collect-only", *names, *OPTIONS])
+
+    forked(folder, run, 3600)
+
+
 class Chosen:
     """A plugin of pytest: these tests and no others, in this order."""
 
@@ -310,7 +328,10 @@ def batches(mutant, tests):
 
 def survives(mutant, tests, folder, most):
     """Whether no test that executes its line fails, among so many seconds of the fastest."""
-    (folder / mutant.file).write_text(mutant.source, encoding="utf-8")
+    path = folder / mutant.file
+    path.write_text(mutant.source, encoding="utf-8")
+    for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
+        compiled.unlink()
     try:
         first, others = batches(mutant, tests)
         seconds = list(itertools.accumulate(tests[test][0] for test in others))
@@ -319,7 +340,7 @@ def survives(mutant, tests, folder, most):
             fails(folder, some, sum(tests[test][0] for test in some)) for some in (first, others)
         )
     finally:
-        shutil.copy2(ROOT / mutant.file, folder / mutant.file)
+        shutil.copy2(ROOT / mutant.file, path)
 
 
 # ---- the report -------------------------------------------------------------------------
@@ -379,8 +400,7 @@ def main():
         for some in names:
             if alive:
                 tests = traced(folder, some)
-                for pycache in (folder / "skprop").rglob("__pycache__"):
-                    shutil.rmtree(pycache)  # a mutant of the same second and size has the same
+                compile_all(folder, some)
                 alive = list(survivors(alive, tests, folder, arguments.seconds))
 
     print(*(f"{mutant.diff}\n= line {mutant.lines[0]}\n" for mutant in alive), sep="\n")
