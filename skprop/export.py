@@ -25,7 +25,7 @@ _FORMAT, _VERSION = "skprop-network", 1
 def to_json(model: FittedNetworks, error_bars: bool = False) -> str:
     """A fitted model as JSON: its sizes, activations and weights, in the units of the data.
 
-    A reader needs no scaling: f_0 = x, f_i = σ(f_{i-1} A_{i-1} + b_{i-1}), the mean of f_K over
+    A reader needs no scaling: f_0 = x, f_i = σ(f_h A_h + b_h), h = i - 1, the mean of f_K over
     the networks, times ``output_scale``, plus ``output_offset``. The page on export has the table
     of all fields. Floats are written with the digits that make them the same number again.
 

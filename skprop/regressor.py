@@ -36,10 +36,10 @@ class MLPSigmoidRegressor(
     networks (see Notes). ``predict(X, return_std=True)`` gives error bars, `predict_gradient` the
     slopes of the predictions.
 
-    A network is f_K ∘ … ∘ f_1 with f_i = σ(f_{i-1} A_{i-1} + b_{i-1}). The last layer is the
-    identity or, if you choose so, σ too. `MLPObjective` states the loss. Features and targets are
-    standardised inside, so their units do not change the fit, nor the meaning of ``tol``,
-    ``alpha`` and the learning rate.
+    A network takes the features f_0 through K layers, f_i = σ(f_h A_h + b_h) with h = i - 1. The
+    last layer is the identity or, if you choose so, σ too. `MLPObjective` states the loss. Features
+    and targets are standardised inside, so their units do not change the fit, nor the meaning of
+    ``tol``, ``alpha`` and the learning rate.
 
     Parameters
     ----------
@@ -139,10 +139,11 @@ class MLPSigmoidRegressor(
         All parameters, {A_0, b_0, …}, in standardised units (the page on the design tells how
         to map them to raw ones). With ``n_members > 1`` this and all that describes a network have
         the members as first axis; losses are means over them, ``n_iter_`` is the greatest.
-    coefs_ : list of K ndarrays of shape (d_{i-1}, d_i)
-        The weights A_{i-1}: views of ``theta_``.
+    coefs_ : list of K ndarrays
+        The weights A_0, A_1, …: views of ``theta_``. A_h has a row for each unit of layer h and a
+        column for each of the next layer; layer 0 is the features.
     intercepts_ : list of K ndarrays of shape (d_i,)
-        The biases b_{i-1}: views of ``theta_``.
+        The biases b_0, b_1, …: views of ``theta_``.
     loss_ : float
         L at ``theta_``, over the rows of the last call.
     loss_curve_ : list of float
