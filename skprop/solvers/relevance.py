@@ -56,16 +56,18 @@ def minimize_relevance(
         objective, tied=tied, tol=tol, n_iter_no_change=n_iter_no_change, max_iter=max_iter,
         max_fun=max_fun, callback=callback,
     )  # fmt: skip
-    first = last = runs.run(floating(theta0), min_decay=min_decay)
+    done = [runs.run(floating(theta0), min_decay=min_decay)]
+    first = done[0]
     if first.success:
         known = {"alpha0": [first.alpha] * len(groups), "noise0": first.evidence.noise}
         options = {"groups": groups, "to_peak": min_decay > 0}
-        last = runs.run(first.x, **known, **options)
-        if last.success:
-            last = runs.run(_in_proportion(floating(theta0), last.alpha, layout), **options)
+        done.append(runs.run(first.x, **known, **options))
+        if done[1].success:
+            third = _in_proportion(floating(theta0), done[1].alpha, layout)
+            done.append(runs.run(third, **options))
     first.alpha = np.full(len(groups), first.alpha)
-    best = max(runs.done, key=lambda run: run.evidence.log_evidence) if last is not first else first
-    return runs.joined(best, last)
+    best = max(done, key=lambda run: run.evidence.log_evidence) if len(done) > 1 else first
+    return runs.joined(best, done[-1])
 
 
 def _in_proportion(theta0: NDArray, alpha: NDArray, layout) -> NDArray:

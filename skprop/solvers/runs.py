@@ -28,15 +28,12 @@ class Runs:
     ):  # fmt: skip
         self._objective, self._callback, self._options = objective, callback, options
         self._limits = {"max_iter": max_iter, "max_fun": max_fun}
-        self.done: list[OptimizeResult] = []
-
-    def total(self, count: str) -> int:
-        """The sum of a count over the runs."""
-        return sum(run[count] for run in self.done)
+        self._sums = dict.fromkeys(("nit", "nfev", "njev"), 0)
+        self._curve: list[float] = []
 
     def run(self, start: NDArray, **options: Any) -> OptimizeResult:
         """Run within what the limits leave."""
-        callback, nit = self._callback, self.total("nit")
+        callback, nit = self._callback, self._sums["nit"]
 
         def counted(iteration: OptimizeResult) -> None:
             iteration.nit += nit
@@ -47,26 +44,25 @@ class Runs:
             self._objective,
             start,
             max_iter=self._limits["max_iter"] - nit,
-            max_fun=max(self._limits["max_fun"] - self.total("nfev"), 1),
+            max_fun=max(self._limits["max_fun"] - self._sums["nfev"], 1),
             callback=None if callback is None else counted,
             **self._options,
             **options,
         )
-        self.done.append(found)
+        self._sums = {count: total + found[count] for count, total in self._sums.items()}
+        self._curve = [*self._curve, *found.loss_curve]
         return found
 
     def joined(self, best: OptimizeResult, end: OptimizeResult) -> OptimizeResult:
         """The best run, with the counts and the curve of all, and the end of ``end``."""
-        sums = {count: self.total(count) for count in ("nit", "nfev", "njev")}
         message = end.message
         if end.status == LIMIT:  # in the numbers of the caller
-            name = "max_iter" if sums["nit"] >= self._limits["max_iter"] else "max_fun"
+            name = "max_iter" if self._sums["nit"] >= self._limits["max_iter"] else "max_fun"
             _, message = limit_reached(**{name: self._limits[name]})
-        curve = [loss for run in self.done for loss in run.loss_curve]
         return OptimizeResult(
             best,
-            **sums,
-            loss_curve=curve,
+            **self._sums,
+            loss_curve=self._curve,
             success=end.success,
             status=end.status,
             message=message,
