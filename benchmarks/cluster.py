@@ -136,33 +136,40 @@ def resident(field):
     raise KeyError(field)
 
 
-def growth(what, n_partitions, n_rows):
+def growth(client, what, n_partitions, n_rows):
     """Bytes by which the workers and the client grow at most while they do something."""
     warnings.simplefilter("ignore", ConvergenceWarning)
-    with cluster() as client:
-        settings = {"max_iter": 3, "random_state": 0, "batch_size": "auto"}
-        solver = {"evidence": {"alpha": "evidence"}, "adam": {"solver": "adam"}}
-        model = DaskMLPSigmoidRegressor(10, **settings, **solver.get(what, {"solver": "lbfgs"}))
-        few = collections(n_partitions, 100)
-        model.fit(*few)
-        done = {"fit_posterior": model.fit_posterior, "score": model.score}.get(what, model.fit)
-        done(*few)
-        before = sum(client.run(reset_peak).values()), reset_peak()
-        done(*collections(n_partitions, n_rows))
-        after = sum(client.run(resident, "VmHWM").values()), resident("VmHWM")
+    settings = {"max_iter": 3, "random_state": 0, "solver": "adam" if what == "adam" else "lbfgs"}
+    alpha = "evidence" if what == "evidence" else 1e-4
+    model = DaskMLPSigmoidRegressor(10, alpha=alpha, **settings)
+    few = collections(n_partitions, 100)
+    model.fit(*few)
+    done = {"fit_posterior": model.fit_posterior, "score": model.score}.get(what, model.fit)
+    done(*few)
+    before = sum(client.run(reset_peak).values()), reset_peak()
+    done(*collections(n_partitions, n_rows))
+    after = sum(client.run(resident, "VmHWM").values()), resident("VmHWM")
     return np.subtract(after, before)
 
 
-def memory(_, quick):
+def growth_alone(*arguments):
+    with cluster() as client:
+        return growth(client, *arguments)
+
+
+def memory(client, quick):
     n_partitions, n_rows = (8, 500) if quick else (32, 31_250)
     bytes_of_X = n_partitions * n_rows * D * 8
     print(f"\nX of {bytes_of_X / 1e6:.0f} MB in {n_partitions} partitions, 10 units:\n")
     print("| | the workers grow by | the client |\n|---|---|---|")
-    cases = ["lbfgs", "adam", "evidence", "fit_posterior", "score"]
-    for what in cases[:1] if quick else cases:
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-            found = alone.submit(growth, what, n_partitions, n_rows).result() / bytes_of_X
-        print(f"| {what} | {found[0]:.2f} X | {found[1]:.3f} X |", flush=True)
+    for what in ["lbfgs"] if quick else ["lbfgs", "adam", "evidence", "fit_posterior", "score"]:
+        if quick:
+            found = growth(client, what, n_partitions, n_rows)
+        else:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+                found = alone.submit(growth_alone, what, n_partitions, n_rows).result()
+        of_workers, of_client = found / bytes_of_X
+        print(f"| {what} | {of_workers:.2f} X | {of_client:.3f} X |", flush=True)
 
 
 # ---- batches ------------------------------------------------------------------------------------

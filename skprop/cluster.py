@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice, pairwise
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import dask
 import dask.array as da
@@ -37,6 +38,7 @@ _TASKS_PER_THREAD = 8
 _FAN_IN = 16  # so many answers are added in one place; a power of two, see `added`
 _MATRICES = {"hessian", "models"}  # whose answers have P × P numbers: the client takes one alone
 PATIENCE = 30.0  # seconds for which a fit waits for a worker where there is none
+_BUFFERS: WeakValueDictionary = WeakValueDictionary()  # which the parts of this process share
 
 
 @sizeof.register(Part)
@@ -260,7 +262,9 @@ async def _gathered(client: Client, futures: list) -> list:
     while not (await asyncio.wait([results], timeout=PATIENCE / 10))[0]:
         n_checks = 0 if await client.nthreads(asynchronous=True) else n_checks + 1
         if n_checks == 10:
-            results.cancel()
+            await client.cancel(futures, asynchronous=True)
+            await asyncio.wait([results])
+            results.exception()  # of what was cancelled, here
             raise RuntimeError(
                 f"The cluster has had no worker for {PATIENCE:g} seconds. Start workers, and do "
                 "the same again."
@@ -274,9 +278,9 @@ def _summary_of(data: Data, number: int, share: Share | None) -> Summary | None:
 
 def _parts_of(run: list[Data], numbers: list[int], share, *setup) -> list[Part | None]:
     parts = [part_of(data, share, k, *setup) for data, k in zip(run, numbers, strict=True)]
-    filled = [part for part in parts if part is not None]
-    for part in filled[1:]:
-        part.use_buffers_of(filled[0])
+    for part in parts:
+        if part is not None:
+            part.share_buffers(_BUFFERS)
     return parts
 
 

@@ -1,6 +1,7 @@
 """The sum of squared errors of a network over rows, and its gradient, block by block."""
 
 import math
+from collections.abc import MutableMapping
 from functools import partial
 
 import numpy as np
@@ -46,10 +47,9 @@ class SquaredError:
         self.workspaces = Spare(partial(Workspace, *buffers))
         self.tangent_workspaces = Spare(partial(TangentWorkspace, *buffers))
 
-    def use_buffers_of(self, other: "SquaredError") -> None:
-        """Compute in the buffers of another one, if they are as large as these."""
-        if self._shapes == other._shapes:
-            self.workspaces = other.workspaces
+    def share_buffers(self, kept: MutableMapping[tuple, Spare]) -> None:
+        """Compute in the buffers kept for the same shapes; keep these if there are none."""
+        self.workspaces = kept.setdefault(self._shapes, self.workspaces)
 
     @property
     def n_each(self) -> int:

@@ -5,7 +5,7 @@ of them, `added` adds up the answers, and `SummedObjective` makes an objective o
 """
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -197,10 +197,9 @@ class Part:
         answer = _ANSWERS[method](self._data, rows, n_rows, *arrays)
         return tuple(np.asarray(value, np.float64) * self._scale for value in answer)
 
-    def use_buffers_of(self, other: "Part") -> None:
-        """Compute in the buffers of another part of this process, where they fit: they take about
-        2 MB of each part otherwise."""
-        self._data.values.use_buffers_of(other._data.values)
+    def share_buffers(self, kept: MutableMapping) -> None:
+        """Compute in the same buffers, of about 2 MB, as other parts that were given ``kept``."""
+        self._data.values.share_buffers(kept)
 
     def __sizeof__(self) -> int:
         """The bytes of the rows, the targets and the weights."""

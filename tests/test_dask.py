@@ -527,16 +527,24 @@ def test_rows_that_cannot_be_computed_again_are_a_clear_error(processes, monkeyp
     assert not hasattr(model, "theta_")
 
 
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_without_any_worker_a_fit_ends_with_an_error_and_the_estimator_is_as_before(monkeypatch):
     monkeypatch.setattr(skprop.cluster, "PATIENCE", 1.0)
     X, y = rows(90)
     dX, dy = da.from_array(X, chunks=(30, -1)), da.from_array(y, chunks=30)
-    with LocalCluster(n_workers=1, **OPTIONS) as one, Client(one, set_as_default=False) as client:
+    with (
+        LocalCluster(n_workers=1, processes=False, **OPTIONS) as one,
+        Client(one, set_as_default=False) as client,
+    ):
         model = regressor(client=client, solver="lm").fit(dX, dy)
-        before = Snapshot(model)
-        killer = Killer(client, monkeypatch, at=(3,))
-        killer.worker.auto_restart = False
+        before, get, n_calls = Snapshot(model), client.get, itertools.count()
+
+        def without_worker(*arguments, **options):
+            if next(n_calls) == 2:
+                one.scale(0)
+                client.sync(one.scheduler.remove_worker, *one.scheduler.workers, stimulus_id="test")
+            return get(*arguments, **options)
+
+        monkeypatch.setattr(client, "get", without_worker)
         start = time.monotonic()
         with pytest.raises(RuntimeError, match="has had no worker for 1 seconds"):
             model.fit(dX, dy)
