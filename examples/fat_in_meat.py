@@ -67,8 +67,8 @@ print(f"Fat of 43 test samples, RMSE: linear model of 10 components {of_linear:.
 # Many components are expected to say nothing of the fat, and that is what ``alpha="ard"`` is for: a
 # penalty for each input. How many hidden units? The log evidence answers from the 172 samples
 # alone; nothing is held out. The last column, the error on the test samples, is printed to show
-# that the choice is a good one, and takes no part in it. Nor is the plain evidence, one penalty for
-# all inputs, to be held against "ard" by this number: "ard" starts from it, and never ends below.
+# that the choice is a good one, and takes no part in it. Do not compare "ard" with the plain
+# evidence by its log evidence: "ard" starts from the plain evidence, and never ends below it.
 
 print("\nalpha     units  log evidence  RMSE of the test samples")
 found = {}
