@@ -144,7 +144,10 @@ class DaskMLPSigmoidRegressor(MLPSigmoidRegressor):
         if not is_collection(X):
             return super()._training_data(X, y, sample_weight, expected, dydx)
         if dydx is not None:
-            raise ValueError("dydx is taken with arrays in memory, not with dask collections.")
+            raise ValueError(
+                "dydx is taken with arrays in memory, not with dask collections. Give the rows "
+                "that fit the memory, as X.compute(), or leave dydx out."
+            )
         return self._collection(X, y, sample_weight, _TRAINING, expected)
 
     def _held_out_data(self, data: Data, X, y, sample_weight, expected) -> Data:
