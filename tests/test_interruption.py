@@ -107,11 +107,12 @@ def with_interrupt(call, delay):
 
 @each_solver
 def test_a_signal_ends_a_fit_with_the_best_theta_so_far(solver):
-    model = regressor(solver)
+    model, delay = regressor(solver), 0.5
     with pytest.warns(ConvergenceWarning, match="Interrupted after"):
-        assert not with_interrupt(lambda: model.fit(X, Y), 0.5)
+        while with_interrupt(lambda: model.fit(X, Y), delay) or model.n_iter_ <= 3:
+            delay *= 2  # on a machine that is busy
+            assert delay < 60
     assert_consistent(model, X, Y)
-    assert model.n_iter_ > 3
     assert model.loss_ < model.loss_curve_[0]
     assert "Interrupted" in model.message_
     assert np.isfinite(model.predict(X)).all()
@@ -123,7 +124,10 @@ def test_a_signal_ends_a_fit_with_the_best_theta_so_far(solver):
 def test_signals_at_any_moment_leave_a_whole_model_or_the_one_before(solver, early_stopping):
     blas = blas_threads()
     outcomes = []
-    for delay in np.random.default_rng(1).uniform(0, 0.06, 25):
+    delays = np.random.default_rng(1).uniform(0, 0.06, 25).tolist()
+    while "kept" not in outcomes or delays:
+        delay = delays.pop() if delays else 2 * delay  # on a machine that is busy
+        assert delay < 60
         model = regressor(solver, early_stopping=early_stopping)
         before = Snapshot(model)
         if with_interrupt(lambda model=model: model.fit(X, Y), delay):
@@ -132,7 +136,6 @@ def test_signals_at_any_moment_leave_a_whole_model_or_the_one_before(solver, ear
         else:
             assert_consistent(model, X, Y)
             outcomes.append("kept")
-    assert "kept" in outcomes
     assert blas_threads() == blas
     assert helpers.all_free()
 
