@@ -105,13 +105,19 @@ def with_interrupt(call, delay):
     return not ended
 
 
+def interrupted_in_the_middle(model):
+    """Fit until Ctrl-C after half a second, or later on a machine that is busy."""
+    delay = 0.5
+    while with_interrupt(lambda: model.fit(X, Y), delay) or model.n_iter_ <= 3:
+        delay *= 2
+        assert delay < 60
+
+
 @each_solver
 def test_a_signal_ends_a_fit_with_the_best_theta_so_far(solver):
-    model, delay = regressor(solver), 0.5
+    model = regressor(solver)
     with pytest.warns(ConvergenceWarning, match="Interrupted after"):
-        while with_interrupt(lambda: model.fit(X, Y), delay) or model.n_iter_ <= 3:
-            delay *= 2  # on a machine that is busy
-            assert delay < 60
+        interrupted_in_the_middle(model)
     assert_consistent(model, X, Y)
     assert model.loss_ < model.loss_curve_[0]
     assert "Interrupted" in model.message_
@@ -124,7 +130,7 @@ def test_a_signal_ends_a_fit_with_the_best_theta_so_far(solver):
 def test_signals_at_any_moment_leave_a_whole_model_or_the_one_before(solver, early_stopping):
     blas = blas_threads()
     outcomes = []
-    delays = np.random.default_rng(1).uniform(0, 0.06, 25).tolist()
+    delay, delays = 0.06, np.random.default_rng(1).uniform(0, 0.06, 25).tolist()
     while "kept" not in outcomes or delays:
         delay = delays.pop() if delays else 2 * delay  # on a machine that is busy
         assert delay < 60
