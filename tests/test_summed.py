@@ -169,6 +169,17 @@ def test_without_sums_of_weights_rows_weigh_as_much_as_is_said_in_all(total):
         assert_allclose(ours.log_posterior(theta, 0.1)[0], whole.log_posterior(theta, 0.1)[0])
 
 
+def test_the_mean_of_a_target_of_little_weight_is_its_own():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(90, 4)), rng.normal(5, 1, size=(90, 2))
+    w = np.tile([1e-6, 1.0], (90, 1))
+    whole, parts, sizes = parts_of(X, y, w, [0, 30, 90], hidden_layer_sizes=SIZES)
+    ours = summed(whole, parts, sizes, 0.0)
+    expected = whole.loss_of_mean(by_output=True)
+    assert_allclose(ours.loss_of_mean(by_output=True), expected, rtol=1e-12)
+    assert len(parts[0].sums("loss", whole.initial_theta(0))) == 1  # number, and no gradient
+
+
 def test_a_sum_without_rows_is_an_error():
     layout = MLPObjective([[0]], [0], hidden_layer_sizes=1).layout
     objective = SummedObjective(lambda *_, **__: None, n_samples=3, layout=layout)
