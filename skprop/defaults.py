@@ -20,8 +20,12 @@ _ONE: dict[str, Any] = {
 }
 # With much smaller inputs of its hidden units a network is linear at the start, and the strong
 # penalty of a linear fit then keeps it so.
-_EVIDENCE_SPREAD = {"initial_spread": (1.0, 3.0)}
-_FEW_ROWS = _ONE | _EVIDENCE_SPREAD | {"alpha": "evidence", "n_members": 5}
+_SPREADS: dict[str, Any] = {"evidence": (1.0, 3.0), "ard": 1.0}
+_FEW_ROWS = _ONE | {
+    "alpha": "evidence",
+    "n_members": 5,
+    "initial_spread": _SPREADS["evidence"],
+}
 _SOME_ROWS = _FEW_ROWS | {"hidden_layer_sizes": (15, 15)}
 _MANY_ROWS = _ONE | {
     "hidden_layer_sizes": (50, 50),
@@ -84,7 +88,7 @@ def _choice(
 ) -> dict[str, Any]:
     """The row of the table for these parameters and data."""
     if isinstance(given.get("alpha"), str):
-        return _ONE | _EVIDENCE_SPREAD
+        return _ONE | {"initial_spread": _SPREADS[given["alpha"]]}
     if shape is None or "solver" in given or "alpha" in given or given["warm_start"]:
         return _ONE
     n, d = shape

@@ -63,6 +63,7 @@ def test_the_table(shape, n_outputs, expected):
     [
         ({"alpha": 0.1}, ONE | {"alpha": 0.1}),
         ({"alpha": "evidence"}, ONE | {"alpha": "evidence", "initial_spread": (1.0, 3.0)}),
+        ({"alpha": "ard"}, ONE | {"alpha": "ard", "initial_spread": 1.0}),
         ({"solver": "lm"}, ONE | {"solver": "lm"}),
         ({"warm_start": True}, ONE),
         ({"early_stopping": True}, ONE | {"early_stopping": True}),
