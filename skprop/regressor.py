@@ -119,8 +119,8 @@ class MLPSigmoidRegressor(
         How far the hidden units are from linear at the start: the standard deviation of their
         weighted inputs, for inputs of variance 1, and of their biases. None draws the smaller
         weights that `MLPRegressor` draws. Members take several in turn. "auto" is None, (1, 3)
-        under ``alpha="evidence"``, 1 under "ard", and 2 with many rows (see Notes). Raise it where a
-        fit learns a linear function only; "evidence" starts again from larger ones there anyway.
+        under ``alpha="evidence"``, 1 under "ard", and 2 with many rows (see Notes). Raise it where
+        a fit learns a linear function only; "evidence" starts again from larger ones there anyway.
     standardize : bool, default=True
         Whether to standardise X and y inside, with the sample weights. A later `fit` does it
         anew, ``warm_start`` and `partial_fit` keep the units of the first call.
