@@ -133,7 +133,7 @@ def test_importances_are_sensitivities_over_1024_rows_that_are_drawn_once_and_fo
     ids=["RFE", "SelectFromModel"],
 )
 def test_the_inputs_of_friedmans_function_are_selected(select, in_pipeline):
-    model = make_pipeline(StandardScaler(), network()) if in_pipeline else network()
+    model = make_pipeline(StandardScaler(), "passthrough", network()) if in_pipeline else network()
     chosen = select(model).fit(F * SCALE, T).get_support(indices=True)
     assert chosen.tolist() == [0, 1, 2, 3, 4]
 
