@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.linalg import LinAlgError
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression
 
 from skprop import MLPObjective, MLPSigmoidRegressor
-from skprop.solvers import CALLBACK, minimize_evidence, minimize_evidence_again
+from skprop.solvers import CALLBACK, minimize_evidence, minimize_evidence_again, runs
 from skprop.solvers.hyperparameters import Squares
 from skprop.solvers.restarts import _score_of_line
 
@@ -133,6 +134,34 @@ def test_without_an_end_by_noise_hindsight_changes_nothing():
     plain = minimize_evidence(objective, theta0, max_iter=4)
     found = minimize_evidence(objective, theta0, max_iter=4, hindsight=True)
     assert_array_equal(found.x, plain.x)
+
+
+@pytest.mark.parametrize("features", [3, 12])
+def test_where_a_line_passes_through_all_points_there_is_one_start(features):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(10, features))
+    y = X @ rng.normal(size=features) if features < 9 else rng.normal(size=10)
+    objective, theta0 = objective_of(X, y)
+    found = minimize_evidence_again(objective, theta0, min_decay=MIN_DECAY)
+    assert_array_equal(found.x, minimize_evidence(objective, theta0, min_decay=MIN_DECAY).x)
+
+
+def test_a_start_whose_matrix_rounding_leaves_indefinite_is_passed_over(monkeypatch):
+    objective, theta0 = objective_of(*line())
+    calls, plain = [], runs.minimize_evidence
+
+    def fail(*arguments, **options):
+        calls.append(options.get("hindsight"))
+        if calls[-1] is not None:
+            raise LinAlgError
+        return plain(*arguments, **options)
+
+    once = minimize_evidence(objective, theta0, min_decay=MIN_DECAY)
+    monkeypatch.setattr(runs, "minimize_evidence", fail)
+    found = minimize_evidence_again(objective, theta0, min_decay=MIN_DECAY)
+    assert calls == [None, False, True]
+    assert_array_equal(found.x, once.x)
+    assert found.success
 
 
 def test_iterations_are_counted_on_and_a_request_to_stop_is_the_end():

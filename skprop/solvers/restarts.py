@@ -22,6 +22,8 @@ __all__ = ["minimize_evidence_again"]
 _NARROW, _WIDE = 0.01, 4.0
 # From a wide start a network may pass through all points, and then has nothing left to judge it by.
 _LARGEST_SHARE = 0.8  # of γ in N
+# Of the squares of a line in those of a constant: below it the rest is rounding.
+_LEAST_SHARE = 1e-10
 
 
 def minimize_evidence_again(objective, theta0: ArrayLike, **options: Any) -> OptimizeResult:
@@ -59,19 +61,24 @@ def minimize_evidence_again(objective, theta0: ArrayLike, **options: Any) -> Opt
     line = _score_of_line(data, layout, start, noise)
 
     def is_better(run: OptimizeResult) -> bool:
-        return _score(data, data.squares(run.x, noise), run.evidence.n_effective) < line
+        score = _score(data, data.squares(run.x, noise), run.evidence.n_effective)
+        return line is None or score < line
 
-    def restarted(scale: float, n_layers: int) -> OptimizeResult:
-        return runs.run(_scaled(layout, start, scale, n_layers), hindsight=scale == _NARROW)
+    def restarted(scale: float, n_layers: int) -> OptimizeResult | None:
+        try:
+            return runs.run(_scaled(layout, start, scale, n_layers), hindsight=scale == _NARROW)
+        except LinAlgError:  # float32 may not tell so small derivatives from 0
+            return None
 
     if is_better(found):
         return found
     run = restarted(_WIDE, layout.n_layers - 1)
-    too_free = run.evidence.n_effective > _LARGEST_SHARE * data.N.sum()
-    if run.status == CONVERGED and (too_free or not is_better(run)):
+    too_free = run is not None and run.evidence.n_effective > _LARGEST_SHARE * data.N.sum()
+    if run is None or (run.status == CONVERGED and (too_free or not is_better(run))):
         run = restarted(_NARROW, 1)
-    if run.status != CONVERGED:
-        return runs.joined(found, run if run.status in (CALLBACK, INTERRUPTED) else found)
+    if run is None or run.status != CONVERGED:
+        stopped = run is not None and run.status in (CALLBACK, INTERRUPTED)
+        return runs.joined(found, run if stopped else found)
     return runs.joined(run, run)
 
 
@@ -81,9 +88,12 @@ def _score(data: Squares, squares: float, gamma: float) -> float:
     return squares * float(N / freedom(N, gamma)) ** 2
 
 
-def _score_of_line(data: Squares, layout: Layout, theta0: NDArray, noise: NDArray) -> float:
-    """That of the best outputs that are linear in x: without its first layer a network is constant,
-    and its derivatives by the weights there are the features."""
+def _score_of_line(data: Squares, layout: Layout, theta0: NDArray, noise: NDArray) -> float | None:
+    """That of the best outputs that are linear in x; None where they pass through all points.
+
+    Without its first layer a network is constant, and its derivatives by the weights there are the
+    features.
+    """
     theta = theta0.copy()
     A, b = layout.views(theta)[0]
     A[...], b[...] = 0.0, 0.0
@@ -92,9 +102,11 @@ def _score_of_line(data: Squares, layout: Layout, theta0: NDArray, noise: NDArra
     try:
         h = factorised(at.M, ridge).solve(at.g)
     except LinAlgError:
-        return 0.0
-    d, n_outputs = layout.sizes[0], layout.sizes[-1]
-    return _score(data, at.squares - float(at.g @ h), (d + 1) * n_outputs)
+        return None
+    squares, d, n_outputs = at.squares - float(at.g @ h), layout.sizes[0], layout.sizes[-1]
+    if squares <= max(_LEAST_SHARE, 10 * np.finfo(theta.dtype).eps) * at.squares:
+        return None
+    return _score(data, squares, (d + 1) * n_outputs)
 
 
 def _scaled(layout: Layout, theta0: NDArray, scale: float, n_layers: int) -> NDArray:
