@@ -288,7 +288,7 @@ def _signature() -> inspect.Signature:
     return signature.replace(parameters=[*signature.parameters.values(), client])
 
 
-DaskMLPSigmoidRegressor.__init__.__signature__ = _signature()  # type: ignore[attr-defined]
+DaskMLPSigmoidRegressor.__init__.__signature__ = _signature()
 
 
 @contextmanager
