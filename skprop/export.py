@@ -251,7 +251,12 @@ def _predictor(content: dict[str, Any]) -> Predictor:
     single = bool(content["single_output"])
     thetas = []
     for network in content["networks"]:
-        layers = list(zip(network["weights"], network["biases"], strict=True))
+        weights, biases = network["weights"], network["biases"]
+        if len(weights) != len(biases):
+            raise ValueError(
+                f'The field "weights" has {len(weights)} layers, and "biases" {len(biases)}.'
+            )
+        layers = zip(weights, biases, strict=True)
         thetas.append(layout.pack([(_array(A), _array(b)) for A, b in layers]))
     if not thetas or not np.isfinite(thetas).all():
         raise ValueError('The field "networks" is empty, or has numbers that are not finite.')

@@ -220,6 +220,7 @@ def test_a_text_that_is_not_of_this_format_is_refused():
         (changed(activations=["tanh", "identity"]), "activations"),
         (changed(sizes=[9, 8, 1]), r"params\[0\] has shapes"),
         (changed(networks=[{"weights": []}]), '"biases" is missing'),
+        (changed(networks=[{"weights": [[[1.0]]], "biases": []}]), '"weights" has 1 layers, and'),
         (changed(networks=None), "not of its type"),
         (changed(networks=[]), '"networks" is empty'),
         (changed().replace('"weights": [[[', '"weights": [[[NaN, ', 1), "has shapes|inhomogeneous"),
