@@ -6,8 +6,10 @@ from scipy import sparse
 from sklearn.preprocessing import StandardScaler
 
 from skprop import scaling
+from skprop.layout import Layout
+from skprop.network import Network
 from skprop.rows import Rows
-from skprop.scaling import fit_range_scaler, fit_scaler
+from skprop.scaling import StandardUnits, fit_range_scaler, fit_scaler
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(50, 4)) * [1, 10, 0.1, 3] + [0, 5, 100, -2]
@@ -75,3 +77,19 @@ def test_a_constant_target_leaves_the_range_of_another_one_alone(c):
     for name in ("mean_", "scale_", "var_"):
         np.testing.assert_array_equal(getattr(scaler, name)[[0, 2]], getattr(alone, name)[[0, 0]])
     assert 0.5 * scaler.scale_[1] + scaler.mean_[1] == c
+
+
+@pytest.mark.parametrize("activation", ["identity", "sigmoid"])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_a_raw_network_takes_features_less_any_centre_and_gives_raw_targets(scaled, activation):
+    y, layout = np.column_stack([X[:, 1], 7 + X[:, 3]]), Layout((4, 3, 3, 2))
+    theta, centre = rng.normal(size=layout.n_params), X[0] + 1
+    units = StandardUnits(None, None, "float64", False)
+    if scaled:
+        units = units._replace(x=fit_scaler(Rows(X), W), y=fit_scaler(Rows(y), W))
+    raw = layout.pack(units.raw_network(layout.views(theta), activation, centre))
+    expected = Network(layout, theta, activation).outputs(units.rows(X))
+    if activation == "identity":
+        expected = units.raw(expected)
+    ours = Network(layout, raw, activation).outputs(Rows(X - centre))
+    np.testing.assert_allclose(ours, expected, rtol=1e-11)

@@ -295,6 +295,37 @@ def test_a_continued_run_forgets_its_best_loss_where_the_data_are_new():
     assert harder.loss(watched.x) == min(watched.validation_loss_curve)
 
 
+@each_solver
+def test_an_interrupt_in_the_first_epoch_leaves_the_state_of_before(minimize):
+    """A new run has none; one that continues another gives the bits of one never interrupted."""
+
+    class Interrupted(MLPObjective):
+        calls = 0
+
+        def __call__(self, theta, rows=None):
+            self.calls += 1
+            if self.calls == 3:
+                raise KeyboardInterrupt
+            return super().__call__(theta, rows)
+
+    def interrupted(theta0, state):
+        objective = Interrupted(X, Y, hidden_layer_sizes=6, alpha=0.1)
+        return minimize(objective, theta0, batch_size=10, random_state=0, state=state)
+
+    new = interrupted(THETA0, None)
+    assert (new.nit, new.status, new.state) == (0, 98, None)
+    assert new.fun == OBJECTIVE.loss(new.x) <= OBJECTIVE.loss(THETA0)
+    before = minimize(OBJECTIVE, THETA0, batch_size=10, random_state=0, max_iter=2)
+    resumed = interrupted(None, before.state)
+    assert (resumed.nit, resumed.status) == (0, 98)
+    runs = [
+        minimize(OBJECTIVE, None, batch_size=10, state=state, max_iter=3)
+        for state in (before.state, resumed.state)
+    ]
+    np.testing.assert_array_equal(runs[1].x, runs[0].x)
+    assert runs[1].loss_curve == runs[0].loss_curve
+
+
 def test_a_state_of_another_solver_is_refused():
     state = minimize_adam(OBJECTIVE, THETA0, max_iter=1).state
     with pytest.raises(ValueError, match="another solver"):
