@@ -118,6 +118,18 @@ def test_a_bad_parameter_is_refused_by_name_at_fit(name, value):
     before.assert_unchanged()
 
 
+@pytest.mark.parametrize(
+    "name", sorted(BAD_PARAMETERS.keys() - {"solver", "early_stopping", "n_members"})
+)
+def test_a_bad_parameter_is_refused_by_name_at_partial_fit(name):
+    for value in BAD_PARAMETERS[name]:
+        model = copy.deepcopy(FITTED).set_params(**{"solver": "adam", name: value})
+        before = Snapshot(model)
+        with pytest.raises(InvalidParameterError, match=name):
+            model.partial_fit(X, Y)
+        before.assert_unchanged()
+
+
 def test_predict_refuses_other_features():
     with pytest.raises(ValueError, match=r"X has 3 features, but .* expecting 4 features"):
         FITTED.predict(X[:, :3])

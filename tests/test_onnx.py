@@ -1,6 +1,8 @@
 """The exported graph predicts what the estimator predicts, in float32 and float64."""
 
+import importlib
 import itertools
+import re
 import subprocess
 import sys
 import warnings
@@ -208,6 +210,13 @@ except ImportError as error:
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert 'pip install "skprop[onnx]"' in done.stdout
+
+
+def test_without_skl2onnx_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.delitem(sys.modules, "skprop.onnx")
+    monkeypatch.setitem(sys.modules, "skl2onnx", None)
+    with pytest.raises(ImportError, match=re.escape('pip install "skprop[onnx]"')):
+        importlib.import_module("skprop.onnx")
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
