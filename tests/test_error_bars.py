@@ -13,7 +13,7 @@ from sklearn.datasets import make_friedman1
 from sklearn.linear_model import BayesianRidge
 from sklearn.model_selection import GridSearchCV
 
-from skprop import MLPObjective, MLPSigmoidRegressor, fitting, posterior
+from skprop import MLPObjective, MLPSigmoidRegressor, fitting, minimize_lm, posterior
 from skprop.factors import Root
 from skprop.laplace import evidence
 from skprop.linearised import PRIOR_NOISE, SHARE, most_probable
@@ -124,6 +124,39 @@ def test_a_fit_that_has_followed_the_noise_says_so_each_time():
         with pytest.warns(UserWarning, match="rough"):
             again.predict_interval(X)
         again.predict(X)  # without a warning
+
+
+def test_the_warning_tells_how_far_the_residuals_are_below_the_noise():
+    objective = MLPObjective(X, Y, hidden_layer_sizes=20)
+    theta = minimize_lm(objective, objective.initial_theta(0)).x
+    found = linear_laplace(objective, theta)
+    residual = np.mean(objective.residuals(theta) ** 2) * len(Y)
+    assert f"rows is {residual / found.noise[0]:.1g} of the noise variance" in found.doubt
+
+
+@pytest.mark.parametrize(
+    ("residual", "noise", "share", "message"),
+    [
+        (0.11, 1.0, 0.89, None),
+        (0.18, 2.0, 0.5, "is 0.09 of the noise"),
+        (0.11, 1.0, 0.912, "0.91 parameters each"),
+    ],
+)
+def test_error_bars_are_rough_where_a_tenth_of_the_noise_is_left_or_of_the_freedom(
+    residual, noise, share, message
+):
+    doubt = posterior._doubt(residual, noise, share)
+    assert (message in doubt) if message else doubt is None
+
+
+@pytest.mark.parametrize("n_outputs", [1, 2, 3])
+def test_every_parameter_has_its_part_in_the_effective_number_of_one_of_two_groups(n_outputs):
+    rng = np.random.default_rng(0)
+    y = np.column_stack([np.sin(X @ a) for a in rng.normal(size=(n_outputs, 3))])
+    objective = MLPObjective(X, y + 0.1 * rng.normal(size=y.shape), hidden_layer_sizes=3)
+    found = linear_laplace(objective, objective.initial_theta(0))
+    assert found.gamma.sum() == pytest.approx(found.n_effective, rel=1e-9)
+    assert 0.9 * n_outputs < found.gamma[1] <= n_outputs  # of the biases of the last layer
 
 
 @in_any_case

@@ -348,3 +348,6 @@ def test_an_objective_refuses_a_weight_that_is_not_positive():
         MLPObjective(X, y, hidden_layer_sizes=3, dydx=dydx, slope_weight=0)
     with pytest.raises(ValueError, match="sparse"):
         MLPObjective(csr_array(X), y, hidden_layer_sizes=3, dydx=dydx)
+    single = X.astype(np.float32)
+    with pytest.raises(ValueError, match="dydx has values beyond float32"):
+        MLPObjective(single, y, hidden_layer_sizes=3, dydx=np.full_like(dydx, 1e300))

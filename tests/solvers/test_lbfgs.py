@@ -127,6 +127,7 @@ def test_no_iterations_are_none_and_say_so():
     result = minimize_lbfgs(rosenbrock, START, max_iter=0)
     np.testing.assert_array_equal(result.x, START)
     assert (result.nit, result.success, result.status) == (0, False, 1)
+    assert (result.fun, result.nfev) == (rosen(START), 1)
     assert "max_iter=0" in result.message
 
 
@@ -138,3 +139,19 @@ def test_a_cliff_in_the_loss_is_stepped_back_from():
     result = minimize_lbfgs(cliff, START)
     assert 1 <= result.fun < rosen(START)
     assert result.fun == rosen(result.x)
+
+
+@pytest.mark.parametrize("k", [2, 3, 7])
+def test_an_infinite_loss_on_the_way_costs_one_evaluation_and_not_the_run(k):
+    n_calls = 0
+
+    def once_infinite(theta):
+        nonlocal n_calls
+        n_calls += 1
+        loss, gradient = rosenbrock(theta)
+        return (np.inf, gradient * np.nan) if n_calls == k else (loss, gradient)
+
+    result = minimize_lbfgs(once_infinite, START, tol=1e-6)
+    assert result.success
+    assert result.nfev == n_calls
+    np.testing.assert_allclose(result.x, 1, rtol=1e-5)

@@ -289,6 +289,8 @@ def test_a_continued_run_forgets_its_best_loss_where_the_data_are_new():
     then = minimize_adam(harder, None, state=first.state, max_iter=60, n_iter_no_change=10)
     assert then.nit > 11  # it would not have beaten the loss of the easier problem
     assert then.fun < 0.9 * harder.loss(first.x)
+    short = minimize_adam(harder, None, state=first.state, max_iter=2)
+    assert short.state["best_loss"] == min(short.loss_curve)
     watched = minimize_adam(
         OBJECTIVE, None, state=first.state, max_iter=5, validation_loss=harder.loss
     )
@@ -324,6 +326,24 @@ def test_an_interrupt_in_the_first_epoch_leaves_the_state_of_before(minimize):
     ]
     np.testing.assert_array_equal(runs[1].x, runs[0].x)
     assert runs[1].loss_curve == runs[0].loss_curve
+
+
+def test_a_stream_of_runs_of_one_epoch_is_spared_evaluations_of_all_rows(monkeypatch):
+    state, losses, loss = minimize_adam(OBJECTIVE, THETA0, max_iter=1).state, [], OBJECTIVE.loss
+    monkeypatch.setattr(OBJECTIVE, "loss", lambda theta: losses.append(theta) or loss(theta))
+    result = minimize_adam(OBJECTIVE, None, state=state, max_iter=1)
+    assert result.fun == loss(result.x)
+    assert len(losses) == 1  # the loss at the end
+
+
+@each_solver
+def test_a_run_that_has_stalled_is_continued_as_a_new_one(minimize):
+    options = {"tol": 1e9, "n_iter_no_change": 3, "max_iter": 200, "learning_rate_init": 1e-6}
+    first = minimize(OBJECTIVE, THETA0, **options)
+    again = minimize(OBJECTIVE, None, state=first.state, **options)
+    assert first.success
+    assert again.success
+    assert first.nit == again.nit == 4
 
 
 def test_a_state_of_another_solver_is_refused():
