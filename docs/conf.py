@@ -119,10 +119,13 @@ html_math_renderer = "mathml"
 def mathml(node, *, block):
     """A formula as MathML, which browsers show without a script and without a network."""
     tex = node.astext().replace(r"\cr", r"\\").replace(r"\dots", r"\ldots")
-    # docutils would put the index of an accented letter below it, and let of a pair of bars
-    # only the left one grow with what stands beside it.
+    # docutils would put the index of an accented letter below it, let of a pair of bars only the
+    # left one grow with what stands beside it, and leave no room around names such as tanh.
     tex = re.sub(r"(\\(?:tilde|dot) \w)_", r"\1{}_", tex)
-    return re.sub(r">([|‖])<", r' stretchy="false">\1<', tex2mathml(tex, as_block=block))
+    ml = re.sub(r">([|‖])<", r' stretchy="false">\1<', tex2mathml(tex, as_block=block))
+    room = '<mspace width="0.17em"></mspace>'
+    ml = re.sub(r"(<mo>&ApplyFunction;</mo>\s*)(?=<m(?:i|n|su))", rf"\1{room}", ml)
+    return re.sub(r"(</m(?:i|n|su\w*)>\s*)(?=<mi>\w+</mi>\s*<mo>&Apply)", rf"\1{room}", ml)
 
 
 def visit_inline(translator, node):
