@@ -203,6 +203,32 @@ def test_threads_that_call_at_once_share_the_helpers_and_none_waits_for_one():
     assert len(totals) == n_threads
 
 
+def test_helpers_are_as_many_as_needed_and_no_more_than_there_may_be(monkeypatch):
+    monkeypatch.setattr(threads, "MAX_THREADS", 4)
+    helpers, caller, other = threads._Helpers(), threads._Caller(), threads._Caller()
+    assert len(helpers.take(1, caller)) == 1
+    assert len(helpers._all) == 1
+    assert len(helpers.take(9, other)) == len(helpers._all) - 1 == 2
+    assert helpers.take(1, other) == []
+    del caller
+    assert len(helpers.take(9, other)) == 1
+
+
+def test_what_went_wrong_before_is_not_told_of_the_next_work():
+    helper, done = threads._Helper(), []
+    helper._error = ZeroDivisionError()  # as where Ctrl-C ended its caller in `finish`
+    helper.begin(lambda: done.append(1))
+    assert helper.finish() is None
+    assert done == [1]
+
+
+def test_without_a_blas_that_can_be_set_there_is_one_thread():
+    limit = SingleThreadedBLAS()
+    limit._libraries = []
+    holder = threading.Event()
+    assert limit.hold(holder) == limit.n_threads == 1
+
+
 def test_an_interrupt_waits_for_the_helpers():
     at_work, finished = threading.Event(), []
 

@@ -10,6 +10,7 @@ import pytest
 from scipy.linalg import LinAlgError
 from scipy.stats import multivariate_normal
 from sklearn.datasets import make_friedman1
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import BayesianRidge
 from sklearn.model_selection import GridSearchCV
 
@@ -356,3 +357,14 @@ def test_the_prior_of_the_noise_is_one_observation_of_a_hundredth_of_the_varianc
     observation = PRIOR_NOISE * (X @ A).var(axis=0)
     expected = observation / (200 * len(scales) + 1 - found.n_effective)
     np.testing.assert_allclose(np.atleast_1d(found.noise), expected, rtol=1e-3)
+
+
+def test_rows_held_out_tell_the_noise_of_a_committee_and_not_of_one_network():
+    """Which has no spread beside it, so that with many parameters its error bars are asked for."""
+    options = {"hidden": 300, "early_stopping": True, "max_iter": 2}
+    with pytest.warns(ConvergenceWarning):
+        one, several = fit(**options), fit(**options, n_members=2)
+    assert not hasattr(one, "noise_variance_")
+    with pytest.raises(ValueError, match="fit_posterior"):
+        one.predict(X, return_std=True)
+    assert several.noise_variance_ > 0

@@ -412,6 +412,20 @@ def test_units_beyond_float_are_refused_and_fine_in_double(unit):
             to_c(model, dtype="float")
 
 
+@pytest.mark.parametrize("of", ["a feature", "an output", "a sigmoid output"])
+def test_one_unit_beyond_float_is_refused_beside_others_that_are_not(of):
+    if of == "a feature":
+        model = network().fit(X * np.where(np.arange(10) == 3, 1e41, 1.0), Y)
+    elif of == "an output":
+        model = network().fit(X, np.c_[Y, 1e-41 * Y])
+    else:  # whose mean is 0
+        target = 1e-50 * (Y - (Y.min() + Y.max()) / 2)
+        model = network(output_activation="sigmoid").fit(X, target)
+    to_c(model)
+    with pytest.raises(ValueError, match="Use dtype='double'"):
+        to_c(model, dtype="float")
+
+
 # ---- raw units -----------------------------------------------------------------------------
 
 

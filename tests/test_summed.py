@@ -6,12 +6,14 @@ import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy.sparse import csr_matrix
 from sklearn.datasets import make_friedman1
+from sklearn.metrics import r2_score
 
 from skprop import MLPObjective, MLPSigmoidRegressor, SummedObjective
 from skprop.elsewhere import RowsElsewhere, part_of, raw_part, total
@@ -308,6 +310,93 @@ def test_rows_are_held_out_part_by_part(n_members):
     n = model.x_scaler_.n_samples_seen_
     assert n == 700 if n_members > 1 else 500 < n < 620
     assert model.best_validation_score_ > 0.7
+
+
+def test_a_target_of_weight_zero_becomes_the_first_of_its_output_that_counts():
+    y = np.array([[np.nan, 1.0], [2, np.nan], [4, 6], [5, 7]])
+    part = raw_part([(0, np.eye(4), y, None)], "float64", True, ("X", "y", "w"))
+    assert np.array_equal(part.y, [[2, 1], [2, 1], [4, 6], [5, 7]])
+    assert np.array_equal(part.weight, [[0, 1], [1, 0], [1, 1], [1, 1]])
+
+
+def test_targets_may_be_as_large_as_the_precision_of_X_allows():
+    most = float(np.finfo(np.float32).max)
+    for sign in (1, -1):
+        pieces = [(0, np.eye(2), np.array([0, sign * most]), None)]
+        assert raw_part(pieces, "float32", False, ("X", "y", "w")).y[1, 0] == sign * most
+        pieces = [(3, np.eye(2), np.array([0, sign * 2 * most]), None)]
+        with pytest.raises(ValueError, match="Partition 3 of X: y has values beyond float32"):
+            raw_part(pieces, "float32", False, ("X", "y", "w"))
+
+
+# ---- partitions of dask collections -------------------------------------------------------------
+
+
+class Guess:
+    """A fitted estimator that predicts some function of X."""
+
+    def __init__(self, predict):
+        self.predict = predict
+
+
+@pytest.mark.parametrize("weights", [None, "rows", "targets"])
+def test_r_squared_over_parts_is_that_of_all_rows(weights):
+    pytest.importorskip("distributed")
+    from skprop.cluster import r_squared
+
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(70, 3)), rng.normal([0, 30, 0, 0], size=(70, 4))
+    y[:, 2:] = 0  # constants, of which the prediction misses one
+    w = {"rows": rng.uniform(0, 3, 70), "targets": rng.uniform(0, 3, (70, 4))}.get(weights)
+    if w is not None:
+        w[20:40] = 0  # a part without rows among them
+    model = Guess(lambda x: np.c_[x[:, 0], 30 + x[:, 1], np.full((len(x), 2), [0, 0.1])])
+    each = np.ones(y.shape) if w is None else np.broadcast_to(w.reshape(70, -1), y.shape)
+    expected = [
+        r2_score(a, b, sample_weight=c)
+        for a, b, c in zip(y.T, model.predict(X).T, each.T, strict=True)
+    ]
+    assert expected[2:] == [1, 0]
+
+    def engine(ends):
+        parts = HereEngine(X, y, w, ends, "float64").raw
+
+        def computed(function, *arguments):
+            return [function(part, k, *arguments) for k, part in enumerate(parts)]
+
+        return SimpleNamespace(computed=computed)
+
+    for ends in ([0, 70], [0, 20, 40, 70], cuts(70, "seven")):
+        assert_allclose(r_squared(engine(ends), model), np.mean(expected), rtol=1e-12)
+    if w is not None:
+        with pytest.raises(ValueError, match="X has no rows"):
+            r_squared(engine([20, 40]), model)
+
+
+def test_partitions_have_the_rows_of_all_columns_with_their_targets_and_weights():
+    da = pytest.importorskip("dask.array")
+    pytest.importorskip("distributed")
+    from skprop.cluster import partitions
+
+    names = "X", "y", "sample_weight"
+    X, y, w = np.arange(540.0).reshape(90, 6), np.arange(90.0), np.arange(90.0) % 7
+    dX, dy = da.from_array(X, chunks=(40, 2)), da.from_array(y, chunks=40)
+    for weight in (None, w, da.from_array(w, chunks=40)):
+        found = partitions(dX, dy, weight, names)
+        assert [number for number, *_ in found] == [0, 1, 2]
+        for (_, x, t, v), at in zip(found, (slice(40), slice(40, 80), slice(80, 90)), strict=True):
+            assert np.array_equal(x.compute(), X[at])
+            assert np.array_equal(t.compute(), y[at])
+            if weight is None:
+                assert v is None
+            else:
+                assert np.array_equal(getattr(v, "compute", lambda v=v: v)(), w[at])
+    with pytest.raises(ValueError, match="Partition 1 of X has 40 rows, that of y has 30"):
+        partitions(dX, da.from_array(y, chunks=(40, 30, 20)), None, names)
+    with pytest.raises(ValueError, match="X has 3 partitions, y has 1: one has no partition 1"):
+        partitions(dX[da.ones(90, chunks=40) > 0], da.from_array(y), None, names)
+    with pytest.raises(ValueError, match="X has 90 rows, sample_weight has 80"):
+        partitions(dX, dy, w[:80], names)
 
 
 def test_the_recipe_of_the_page_on_scale_runs(tmp_path):
