@@ -21,6 +21,8 @@ from skprop.network import Network
 from skprop.posterior import affordable, laplace, model_variance
 from skprop.rows import Rows
 from skprop.solvers import CONVERGED, FAILED, INTERRUPTED, LIMIT, minimize_evidence
+from skprop.solvers.evidence import _change, _Peak, _reason
+from skprop.solvers.hyperparameters import Prior
 
 X = np.random.default_rng(0).normal(size=(60, 3))
 Y = np.sin(2 * X[:, 0]) + X[:, 1] + np.random.default_rng(1).normal(scale=0.2, size=60)
@@ -244,6 +246,52 @@ def test_a_settled_fit_is_at_the_fixed_point():
     objective, _ = clone(model).set_params(alpha=model.alpha_).make_objective(X, Y)
     assert np.abs(objective.gradient(model.theta_)).max() < 1e-6
     assert model.loss_ == pytest.approx(objective.loss(model.theta_), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("largest", "change", "nit", "nfev", "status"),
+    [
+        (0.1, 1.0, 3, 4, CONVERGED),
+        (0.1, 1.1, 3, 4, None),
+        (0.2, 1.0, 3, 4, None),
+        (0.2, 2.0, 5, 4, LIMIT),
+        (0.2, 2.0, 3, 9, LIMIT),
+        (0.0, 0.0, 5, 9, CONVERGED),
+    ],
+)
+def test_a_run_ends_within_tol_and_ten_times_that_or_at_a_limit(largest, change, nit, nfev, status):
+    assert _reason(largest, change, nit, nfev, tol=0.1, max_iter=5, max_fun=9)[0] == status
+
+
+def test_a_run_to_the_peak_that_never_rises_ends_after_ten_iterations_at_its_start():
+    found = evidence(np.eye(1), np.ones(1), 1.0, 5, [np.arange(1)], np.ones(1))
+    start = "start", found
+    peak = _Peak(start)
+    for _ in range(9):
+        assert peak.after(("later", found)) == (None, None)
+    assert peak.after(("later", found))[0] == CONVERGED
+    assert peak.iterate is start
+    best = "best", found._replace(log_evidence=found.log_evidence + 1)
+    assert peak.after(best) == (None, None)
+    assert peak.iterate is best
+
+
+@pytest.mark.parametrize(
+    ("alpha", "noise", "change"),
+    [
+        ([2.0, 1.0], [1.0, 1.0], 0.0),
+        ([3.0, 1.0], [1.0, 1.25], 0.5),
+        ([2.0, 1.0], [1.0, 0.25], 0.75),
+        ([2.0, 1.0], [0.0, 0.5], 1.0),
+        ([3.0, 1.0], [0.0, 0.0], 0.0),  # exact fits
+    ],
+)
+def test_what_has_settled_is_measured_by_the_largest_relative_change(alpha, noise, change):
+    before = Prior(np.array([2.0, 1.0]), np.ones(2))
+    assert _change(before, Prior(np.array(alpha), np.array(noise))) == change
+    constant = Prior(before.alpha, np.array([0.0, 1.0]))  # the first target never varies
+    assert _change(constant, constant) == 0
+    assert _change(constant, before) == np.inf
 
 
 def test_it_finds_the_noise_and_covers_as_it_says():

@@ -46,6 +46,17 @@ def test_a_power_of_two_of_any_size_is_scaled_away_to_the_last_bit(exponent):
     np.testing.assert_array_equal(scaled, plain)
 
 
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_array], ids=["dense", "csr"])
+@pytest.mark.parametrize("unit", [1e-200, 1.0, 1e200])
+def test_columns_with_the_signs_changed_have_the_same_units(unit, form):
+    positive = unit * np.abs(X)
+    scaler, other = fit_scaler(Rows(form(positive)), W), fit_scaler(Rows(form(-positive)), W)
+    assert np.isfinite(scaler.scale_).all()
+    np.testing.assert_array_equal(other.mean_, -scaler.mean_)
+    np.testing.assert_array_equal(other.scale_, scaler.scale_)
+    np.testing.assert_array_equal(other.var_, scaler.var_)
+
+
 @pytest.mark.parametrize("c", [0.0, 0.1, -1e300, 1e-300, 1 / 3, 5e-324])
 def test_the_mean_of_a_constant_column_is_that_constant(c):
     for rows in (Rows(np.full((50, 1), c)), Rows(sparse.csr_array(np.full((50, 1), c)))):
@@ -93,3 +104,14 @@ def test_a_raw_network_takes_features_less_any_centre_and_gives_raw_targets(scal
         expected = units.raw(expected)
     ours = Network(layout, raw, activation).outputs(Rows(X - centre))
     np.testing.assert_allclose(ours, expected, rtol=1e-11)
+
+
+@pytest.mark.parametrize("n_outputs", [1, 2])
+def test_a_prediction_that_overflows_names_its_row(n_outputs):
+    units = StandardUnits(None, None, "float64", n_outputs == 1)
+    f, g = np.ones((5, n_outputs)), np.ones((5, n_outputs, 3))
+    f[3, -1], g[2, -1, 1] = np.inf, np.nan
+    with pytest.raises(ValueError, match="for row 3 of X overflows float64"):
+        units.raw(f)
+    with pytest.raises(ValueError, match="for row 2 of X overflows float64"):
+        units.raw_gradient(g)

@@ -12,8 +12,9 @@ from scipy import sparse
 from sklearn.linear_model import Ridge
 from threadpoolctl import threadpool_limits
 
-from skprop import MLPObjective, MLPSigmoidRegressor, curvature, jacobian, workspace
+from skprop import MLPObjective, MLPSigmoidRegressor, curvature, flat_objective, jacobian, workspace
 from skprop.layout import Layout
+from skprop.threads import single_threaded_blas
 
 
 def assert_close_per_array(ours, expected, sizes, tolerance):
@@ -503,3 +504,24 @@ def test_a_jacobian_beyond_memory_is_refused_before_it_is_allocated(monkeypatch)
         OBJECTIVE.input_gradient(THETA, np.ones((20, 4)))
     monkeypatch.setattr(workspace, "physical_memory", lambda: None)
     assert OBJECTIVE.jacobian(THETA).shape == (4, 19)
+
+
+@pytest.mark.parametrize(("method", "rows"), [("loss", 1), ("hessp", 2)])
+def test_blas_is_left_alone_only_where_every_product_is_too_small_for_a_second_thread(
+    method, rows, monkeypatch
+):
+    """A product along a direction has twice the rows."""
+    objective = MLPObjective(np.ones((400, 20)), np.ones(400), hidden_layer_sizes=30)
+    small, held = objective._data.small_rows // rows, []
+    assert 1 < small < 400
+
+    def counted():
+        held.append(True)
+        return single_threaded_blas()
+
+    monkeypatch.setattr(flat_objective, "single_threaded_blas", counted)
+    vectors = [objective.initial_theta(0)] * rows
+    getattr(objective, method)(*vectors, rows=slice(0, small))
+    assert not held
+    getattr(objective, method)(*vectors, rows=slice(0, small + 1))
+    assert held == [True]

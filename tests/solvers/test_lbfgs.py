@@ -3,6 +3,7 @@ import pytest
 from scipy.optimize import minimize, rosen, rosen_der
 
 from skprop import MLPObjective, minimize_lbfgs
+from skprop.solvers import lbfgs
 
 START = np.array([-1.2, 1.0, 0.5])
 
@@ -155,3 +156,20 @@ def test_an_infinite_loss_on_the_way_costs_one_evaluation_and_not_the_run(k):
     assert result.success
     assert result.nfev == n_calls
     np.testing.assert_allclose(result.x, 1, rtol=1e-5)
+
+
+def test_for_an_infinite_loss_the_line_search_is_told_ten_times_the_best_one_more(monkeypatch):
+    told, losses, search = [], [], lbfgs.minimize
+
+    def third_infinite(theta):
+        losses.append(rosenbrock(theta)[0])
+        return (np.nan if len(losses) == 3 else losses[-1]), rosenbrock(theta)[1]
+
+    def spied(fun, *arguments, **options):
+        return search(lambda x: told.append(fun(x)) or told[-1], *arguments, **options)
+
+    monkeypatch.setattr(lbfgs, "minimize", spied)
+    assert minimize_lbfgs(third_infinite, START).success
+    best = min(told[0][0], told[1][0])
+    assert told[2][0] == best + 10 * best
+    assert not told[2][1].any()

@@ -171,6 +171,7 @@ def test_a_continued_run_is_one_run_to_the_last_bit(minimize, dtype):
     assert then.x.dtype == dtype
     np.testing.assert_array_equal(then.x, once.x)
     assert first.loss_curve + then.loss_curve == once.loss_curve
+    assert (first.nfev, then.nfev, once.nfev) == (4 * 9, 5 * 9, 9 * 9)
     np.testing.assert_equal(state, kept)  # a state is not used up
 
 
