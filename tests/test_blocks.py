@@ -2,6 +2,7 @@ import os
 import signal
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from skprop.blocks import (
     block_rows,
     split,
 )
+from skprop.compat import blas_thread_functions
 from skprop.layout import Layout
 from skprop.threads import SingleThreadedBLAS, run, single_threaded_blas, small_rows
 
@@ -220,6 +222,22 @@ def test_what_went_wrong_before_is_not_told_of_the_next_work():
     helper.begin(lambda: done.append(1))
     assert helper.finish() is None
     assert done == [1]
+
+
+def test_openblas_is_set_by_its_own_functions_and_others_by_threadpoolctl():
+    library = SimpleNamespace(
+        internal_api="openblas", threading_layer="pthreads", _get_symbol=lambda name: name,
+        get_num_threads=1, set_num_threads=2,
+    )  # fmt: skip
+    own, threadpoolctls = ("openblas_get_num_threads", "openblas_set_num_threads"), (1, 2)
+    assert blas_thread_functions(library) == own
+    for name, value in (
+        ("internal_api", "mkl"), ("threading_layer", "openmp"), ("_get_symbol", lambda name: None),
+    ):  # fmt: skip
+        other = SimpleNamespace(**(vars(library) | {name: value}))
+        assert blas_thread_functions(other) == threadpoolctls
+    del library._get_symbol
+    assert blas_thread_functions(library) == threadpoolctls
 
 
 def test_without_a_blas_that_can_be_set_there_is_one_thread():

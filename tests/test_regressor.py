@@ -294,11 +294,19 @@ def test_a_validation_set_of_one_row_is_legal():
             "sample_weight_val is all zero",
         ),
         ({"early_stopping": True, "solver": minimize_lbfgs}, {}, "callable solver"),
+        ({"early_stopping": "auto", "solver": minimize_lbfgs}, {"y_val": Y}, "without X_val"),
     ],
 )
 def test_combinations_that_make_no_sense_are_refused(parameters, arguments, message):
     with pytest.raises(ValueError, match=message):
         regressor(**parameters).fit(X, Y, **arguments)
+
+
+@quick
+def test_units_are_those_of_the_rows_trained_on_and_of_a_committee_those_of_all():
+    options = {"early_stopping": True, "max_iter": 2, "validation_fraction": 0.25}
+    one, several = (regressor(n_members=n, **options).fit(X[:100], Y[:100]) for n in (1, 2))
+    assert (one.x_scaler_.n_samples_seen_, several.x_scaler_.n_samples_seen_) == (75, 100)
 
 
 def test_one_sample_cannot_be_split():

@@ -1,5 +1,6 @@
 """Rows that are elsewhere: sums over parts, and fits by them, are those over all rows."""
 
+import asyncio
 import pickle
 import re
 import subprocess
@@ -399,9 +400,85 @@ def test_partitions_have_the_rows_of_all_columns_with_their_targets_and_weights(
         partitions(dX, dy, w[:80], names)
 
 
+@pytest.mark.parametrize(
+    ("n_partitions", "n_threads", "expected"),
+    [(8, 1, 1), (9, 1, 2), (17, 1, 4), (24, 3, 1), (25, 3, 2), (64, 1, 8), (200, 1, 8), (9, 0, 2)],
+)
+def test_an_evaluation_has_at_most_eight_tasks_a_thread_for_at_most_64_parts(
+    n_partitions, n_threads, expected, monkeypatch
+):
+    dask = pytest.importorskip("dask")
+    pytest.importorskip("distributed")
+    from skprop import cluster
+
+    monkeypatch.setattr(cluster, "_parts_of", lambda run, *_: len(run))
+    client = SimpleNamespace(
+        nthreads=lambda: {"a worker": n_threads},
+        compute=lambda lazy: dask.compute(*lazy, scheduler="synchronous"),
+        map=lambda function, parts, pure: parts,
+        sync=lambda function, client, futures: futures,
+    )
+    pieces = [(k, np.ones((1, 1)), np.ones(1), None) for k in range(n_partitions)]
+    engine = cluster.ClusterEngine(client, pieces, "float64", False, ("X", "y", "w"))
+    n_parts = min(n_partitions, 64)
+    sizes = engine.sums(None, None, 0)._runs
+    assert sum(sizes) == len(engine._raw) == n_parts
+    assert set(sizes[:-1]) <= {expected}
+    assert len(sizes) == -(-n_parts // expected) <= 8 * max(1, n_threads)
+
+
+SCALE = (Path(__file__).parents[1] / "docs" / "scale.md").read_text(encoding="utf-8")
+
+
+def test_without_a_worker_sums_are_given_up_after_as_long_as_the_page_on_scale_says(monkeypatch):
+    pytest.importorskip("distributed")
+    from skprop import cluster
+
+    waited, wait = [], asyncio.wait
+
+    async def at_once(tasks, timeout=None):
+        waited.append(timeout or 0)
+        return await wait(tasks, timeout=timeout and 0)
+
+    class Client:
+        async def gather(self, futures, asynchronous):
+            self.cancelled = asyncio.Event()
+            await self.cancelled.wait()
+            raise ZeroDivisionError
+
+        async def nthreads(self, asynchronous):
+            return {}
+
+        async def cancel(self, futures, asynchronous):
+            self.cancelled.set()
+
+    monkeypatch.setattr(asyncio, "wait", at_once)
+    with pytest.raises(RuntimeError, match="has had no worker for 30 seconds"):
+        asyncio.run(cluster._gathered(Client(), []))
+    assert sum(waited) == pytest.approx(30)
+    assert "a cluster without any worker for 30 seconds" in SCALE
+
+
+@pytest.mark.parametrize(
+    ("n", "given", "size"),
+    [(300, "auto", 200), (4_001, "auto", 201), (50_000, "auto", 2_500), (50_000, 32, 32)],
+)
+def test_a_batch_over_partitions_is_a_twentieth_of_the_rows_and_at_least_200(
+    n, given, size, monkeypatch
+):
+    da = pytest.importorskip("dask.array")
+    pytest.importorskip("distributed")
+    from skprop.dask import DaskMLPSigmoidRegressor
+
+    model = DaskMLPSigmoidRegressor(solver="adam", batch_size=given)
+    data = SimpleNamespace(rows=SimpleNamespace(shape=(n, 3)), y=np.ones((2, 1)))
+    monkeypatch.setattr(model, "_training_data", lambda *_: data)
+    settings, train, watched = model._settled(None, da.ones((1, 3)), None, None)
+    assert (settings.batch_size, train, watched) == (size, data, None)
+
+
 def test_the_recipe_of_the_page_on_scale_runs(tmp_path):
-    text = (Path(__file__).parents[1] / "docs" / "scale.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.+?)^```$", text, re.M | re.S)
+    blocks = re.findall(r"^```python\n(.+?)^```$", SCALE, re.M | re.S)
     (recipe,) = [block for block in blocks if "ProcessPoolExecutor" in block]
     assert len(recipe.splitlines()) <= 32
     (tmp_path / "recipe.py").write_text(recipe, encoding="utf-8")
