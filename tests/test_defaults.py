@@ -76,6 +76,10 @@ def test_what_is_given_is_kept_and_a_solver_or_a_penalty_asks_for_one_network(gi
     assert choice((1_000, 8), **given) == expected
 
 
+def test_one_output_is_taken_where_none_are_told():
+    assert settled(auto(), (8_000, 8)) == settled(auto(), (8_000, 8), 1)
+
+
 def test_many_rows_without_early_stopping_are_one_network():
     assert choice((100_000, 8), early_stopping=False) == ONE
     assert choice((100_000, 8), early_stopping=True) == MANY
