@@ -38,8 +38,8 @@ def branin(X):
 # The expected improvement
 # ------------------------
 #
-# It counts both a low prediction and a wide error bar. Its logarithm has an exact gradient, made of
-# ``predict_gradient`` and ``predict_std_gradient``.
+# It is large where the prediction is low or the error bar is wide. Its logarithm has an exact
+# gradient, made of ``predict_gradient`` and ``predict_std_gradient``.
 
 
 def log_expected_improvement(model, least, X):
@@ -61,7 +61,7 @@ def log_expected_improvement(model, least, X):
 # The next point
 # --------------
 #
-# L-BFGS climbs the expected improvement from the four best of 300 points, from all of them at once.
+# L-BFGS climbs the expected improvement from the four best of 300 points, all four at once.
 
 
 def next_point(X, y, rng, n_starts=4):
@@ -87,8 +87,8 @@ def next_point(X, y, rng, n_starts=4):
 
 
 # %%
-# Runs, beside points at random
-# -----------------------------
+# Twenty runs, compared with points at random
+# -------------------------------------------
 
 
 def optimise(seed, n_steps):

@@ -2,11 +2,10 @@
 Checkpoints of a long fit
 =========================
 
-Save a long fit as it goes, and continue it after a crash, to the last bit.
-
+Save a long fit while it runs. After a crash continue it, and get the same network to the last bit.
 The model itself is the checkpoint. It holds θ, the averages of the solver, the seed of the order of
 rows and the number of the epoch. Run this script, kill it at any moment and run it again: it ends
-with the θ of a run that nobody killed.
+with the θ of a run that was not killed.
 """
 
 import hashlib
@@ -34,8 +33,8 @@ X, X_test, y, y_test = train_test_split(table[:, :-1], table[:, -1], random_stat
 # Saving in one step
 # ------------------
 #
-# Write the new checkpoint beside the old one, bring it to the disk, and only then give it the name.
-# So the file is always whole: the old checkpoint or the new one.
+# Write the new checkpoint beside the old one, flush it to the disk, and only then rename it. So the
+# file is always whole: either the old checkpoint or the new one.
 
 
 def save(model, path):
@@ -72,8 +71,8 @@ while getattr(model, "n_iter_", 0) < n_epochs:
 # The same θ
 # ----------
 #
-# Compare this line after a killed and continued run with that of an undisturbed one. The finished
-# fit needs no checkpoint any more.
+# The SHA-256 of a run that was killed and continued is that of an undisturbed run. The finished fit
+# needs no checkpoint any more.
 
 print(f"R² on the rows held out: {model.score(X_test, y_test):.3f}")
 print(f"SHA-256 of theta_: {hashlib.sha256(model.theta_.tobytes()).hexdigest()}")
@@ -83,7 +82,7 @@ checkpoint.unlink()
 # What a kill costs
 # -----------------
 #
-# At most the epochs from one dot to the next.
+# A kill costs at most the epochs from one dot to the next.
 
 epochs = np.arange(1, n_epochs + 1)
 saved = epochs % every == 0

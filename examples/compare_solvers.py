@@ -2,9 +2,9 @@
 Comparing solvers
 =================
 
-Learn the output of a power plant from the weather, by L-BFGS, Adam and plain stochastic gradients.
-All minimise the same loss from the same start. They differ in how much work they need, counted in
-passes over the rows.
+Which solver needs the least work? The output of a power plant is learned from the weather by
+L-BFGS, Adam and stochastic gradients with momentum (SGD). All minimise the same loss from the same
+start. Work is counted in passes over the rows.
 """
 
 import os

@@ -34,9 +34,9 @@ print(f"X {X.shape}, y {y.shape}, dydx {dydx.shape}")
 # Forty runs, with and without their slopes
 # -----------------------------------------
 #
-# Forty rows are drawn to learn from, the others test. Each row has two values and six slopes, in
-# units of y per unit of x: nothing is scaled by hand. How much a slope counts beside a value is
-# found from the data.
+# Forty rows are drawn for learning; the others test. Each row has two values and six slopes, in
+# units of y per unit of x, so nothing has to be scaled by hand. The fit finds from the data how
+# much a slope counts relative to a value.
 
 
 def error(found, true):
@@ -66,9 +66,9 @@ n_splits = 4 if QUICK else 8
 networks, errors = compared(40, n_splits)
 
 # %%
-# With eight times the rows there is little to gain, and the fuel even gets worse by a fifth. These
-# slopes are not quite those of the values: by altitude they do not agree with the differences
-# between neighbours in the table, which may be why.
+# With eight times the rows the thrust gains nothing from the slopes, and the error of the fuel is a
+# fifth larger. The reason may be that the slopes of this table are not exactly those of its values:
+# the slopes by altitude differ from the differences between neighbouring rows.
 
 if not QUICK:
     compared(320, n_splits)
@@ -162,10 +162,10 @@ for way, models in networks.items():
 # What the slopes are worth
 # -------------------------
 #
-# On the left, the errors of every split: with slopes they are little more than half as large. On
-# the right, the fuel per kilometre, as the deck has it; below the black line the aeroplane has less
+# On the left are the errors of every split: with slopes they are about half as large. On the right
+# is the fuel per kilometre according to the deck; below the black line the aeroplane has less
 # thrust than drag. The paths are those of the optimiser on the networks of the first split. Both
-# come near the best point: for an optimum as flat as this one, forty values are enough.
+# end near the best point: for an optimum as flat as this one, forty rows without slopes are enough.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
 for k in range(2):

@@ -2,9 +2,9 @@
 Fat in meat, by near-infrared light
 ===================================
 
-A spectrometer shines light through minced meat; the network reads the fat off the spectrum, says
-how sure it is, and which parts of the spectrum matter. The numbers published for these data since
-1992 stand beside its own.
+A spectrometer shines light through minced meat. From the spectrum a network predicts the fat, with
+an error bar, and tells which components of the spectrum matter. Its errors are compared with those
+published for the same data since 1992.
 
 Recorded on a Tecator Infratec Food and Feed Analyzer, 850 to 1050 nm, near-infrared transmission.
 """
@@ -29,9 +29,9 @@ QUICK = "--quick" in sys.argv  # fewer widths, two networks
 # The spectra
 # -----------
 #
-# 240 samples, each with its absorbance at 100 wavelengths and the fat that a chemist found. The
-# curves differ in height, for reasons that have nothing to do with fat; what tells the fat is a
-# small bump near 930 nm.
+# There are 240 samples. Each has its absorbance at 100 wavelengths, and the fat that a chemist
+# found. The curves differ in height, for reasons that have nothing to do with fat. What shows the
+# fat is a small bump near 930 nm.
 
 table = pd.read_csv(HERE / "data" / "tecator.csv.gz")
 fat = table["fat_percent"].to_numpy()
@@ -49,8 +49,8 @@ ax.set(xlabel="wavelength (nm)", ylabel="absorbance", title="Every fourth sample
 # The task of the literature
 # --------------------------
 #
-# The inputs are 22 principal components of the spectra. 172 samples are there to learn from, 43 to
-# test on. Two more sets lie outside: *E1* has more fat than any sample to learn from, *E2* more
+# The inputs are 22 principal components of the spectra. 172 samples are for learning, 43 for
+# testing. Two more sets lie outside: *E1* has more fat than any sample learned from, *E2* more
 # protein.
 
 X = table.filter(like="component_")
@@ -64,11 +64,11 @@ print(f"Fat of 43 test samples, RMSE: linear model of 10 components {of_linear:.
 # Choose by the evidence
 # ----------------------
 #
-# Many components are expected to say nothing of the fat, and that is what ``alpha="ard"`` is for: a
-# penalty for each input. How many hidden units? The log evidence answers from the 172 samples
-# alone; nothing is held out. The last column, the error on the test samples, is printed to show
-# that the choice is a good one, and takes no part in it. Do not compare "ard" with the plain
-# evidence by its log evidence: "ard" starts from the plain evidence, and never ends below it.
+# Many components probably say nothing about the fat. For such inputs there is ``alpha="ard"``,
+# which has a penalty for each input. How many hidden units? The log evidence tells, from the 172
+# samples alone; nothing is held out. The last column, the error on the test samples, takes no part
+# in the choice: it shows whether the choice is good. (Do not compare "ard" with the plain evidence
+# by the log evidence: "ard" starts where the plain evidence ends, and never falls below it.)
 
 print("\nalpha     units  log evidence  RMSE of the test samples")
 found = {}
@@ -100,8 +100,8 @@ print("           0.36 (13-X-1, Bayesian, automatic relevance determination)")
 # Beyond the data
 # ---------------
 #
-# On E1 the network extrapolates: it has seen no meat of more than 49 % fat. The errors grow, and
-# the error bars know it.
+# On E1 the network extrapolates, as it has seen no meat with more than 49 % fat. The errors grow,
+# and so do the error bars.
 
 print("\nset  samples  RMSE  mean error bar  within the 95 % intervals")
 figure, left = plt.subplots(figsize=(7, 4.6), layout="constrained")
@@ -132,9 +132,9 @@ print(f"Figure: {os.path.relpath(path)}")
 # Which components matter
 # -----------------------
 #
-# ``alpha="ard"`` has a penalty for each input. ``relevances_`` is its share in what the hidden
-# units get: a component of no use has next to none. Components are ordered by how much the spectra
-# vary along them, and the first is not the one that tells the fat.
+# ``relevances_`` is the share of each input in what the hidden units receive; for a component of no
+# use it is nearly zero. Components are numbered by how much the spectra vary along them, and the
+# first is not the one that shows the fat.
 
 relevance = model.relevances_
 order = np.argsort(relevance)[::-1]
@@ -143,4 +143,4 @@ print(f"Components with less than 0.1 %: {np.sum(relevance < 0.001)} of {len(rel
 _, right = plt.subplots(figsize=(7, 4), layout="constrained")
 right.bar(np.arange(1, 1 + len(relevance)), np.maximum(relevance, 1e-7), color=BLUE)
 right.set(yscale="log", xlabel="principal component", ylabel="relevance", ylim=(1e-6, 1))
-right.set_title("Not every component tells the fat")
+right.set_title("Not every component shows the fat")

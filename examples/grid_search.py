@@ -39,8 +39,9 @@ pipeline = Pipeline([("log_age", log_age), ("network", MLPSigmoidRegressor(rando
 # The grid
 # --------
 #
-# Powers of ten for the penalty, three sizes, two solvers. Each candidate is one network, as its
-# penalty is given. (Without ``alpha`` and ``solver`` a fit finds the penalty by itself.)
+# The penalty is a power of ten; there are three sizes and two solvers. Each candidate is one
+# network, as its penalty is given. (Without ``alpha`` and ``solver`` a fit finds the penalty by
+# itself.)
 
 grid = {
     "network__hidden_layer_sizes": [(20,), (50,), (20, 20)],
@@ -98,8 +99,8 @@ print(
 )
 
 # %%
-# The bars are standard deviations over the folds. Candidates that are closer than that are equally
-# good.
+# The bars are standard deviations over the folds. Candidates that differ by less than a bar cannot
+# be told apart.
 
 figure, ax = plt.subplots(figsize=(8, 2 + 0.2 * n_candidates), layout="constrained")
 names = [

@@ -54,8 +54,8 @@ print_scores(by_size[1])
 # Is the penalty too weak?
 # ------------------------
 #
-# A larger α brings the errors of training and of validation together, and from some value on raises
-# both.
+# No: a larger α brings the training and the validation error closer together, but does not lower
+# the validation error. From some value on it raises both.
 
 alphas = np.logspace(-4, 2, 3 if QUICK else 7)
 by_alpha = validation_curve(model, X, y, param_name="alpha", param_range=alphas, **common)
@@ -69,7 +69,7 @@ print_scores(by_alpha[1])
 # No: beyond some 20 units their number hardly matters, as the fit ends by itself where going on
 # would probably fit noise.
 
-widths = [2, 20, 50] if QUICK else [1, 2, 5, 10, 20, 50, 100]
+widths = np.array([1, 5, 50] if QUICK else [1, 2, 5, 10, 20, 50, 100])
 by_width = validation_curve(
     model, X, y, param_name="hidden_layer_sizes", param_range=widths, **common
 )

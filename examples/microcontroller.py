@@ -2,9 +2,9 @@
 A network on a microcontroller
 ==============================
 
-The output of a power plant from four sensors, on a chip that has no Python: the fitted network
-becomes one file of C, which a compiler on this machine turns into a program, and the program says
-what ``predict`` says. How small can it be?
+How small can a network be that predicts the output of a power plant from four sensors, on a chip
+without Python? The fitted network is written as one file of C. A compiler on this machine turns it
+into a library, whose results are compared with ``predict``.
 
 The program needs a C compiler, ``cc``; without one the file is written, and nothing is run.
 """
@@ -49,8 +49,8 @@ X_train, X_test, y_train, y_test = train_test_split(
 # How small?
 # ----------
 #
-# One network of each width, with its penalty from the data. The numbers of the network are all the
-# memory that it needs, at four bytes each in ``float``.
+# One network of each width is fitted, with its penalty from the data. The numbers of a network take
+# four bytes each in ``float``.
 
 networks, errors = {}, {}
 print("units  numbers  bytes  RMSE (MW) of rows held out")
@@ -65,8 +65,8 @@ for units in (2, 10) if QUICK else (1, 2, 3, 5, 10, 20, 50):
 # One file of C
 # -------------
 #
-# Ten units, in single precision. Two functions: what is predicted, and its derivatives by the
-# sensors.
+# The network of ten units is written in single precision. The file has two functions: the
+# prediction, and its derivatives by the sensors.
 
 model = networks[10]
 source = to_c(model, name="plant", dtype="float")
@@ -79,8 +79,8 @@ print("\n".join(line for line in source.splitlines() if line.startswith("void") 
 # Compiled, and called
 # --------------------
 #
-# Here the compiler is that of this machine, and the function is called from Python to hold it
-# against ``predict``. On a chip it is called from the loop that reads the sensors.
+# Here the compiler is that of this machine, and the function is called from Python, to compare it
+# with ``predict``. On a chip it would be called from the loop that reads the sensors.
 
 compiler = shutil.which("cc")
 served = None
@@ -101,7 +101,7 @@ if compiler:
         call = min(timeit.repeat(lambda: plant.plant_predict(rows[0], served[0]), number=2000))
     difference = np.abs(served[:, 0] - model.predict(X_test)).max()
     print(f"\nAgainst predict, {len(rows)} rows: at most {difference:.1e} MW apart")
-    print(f"A call takes {call / 2000 * 1e6:.1f} µs here, most of it Python's way to C")
+    print(f"A call takes {call / 2000 * 1e6:.1f} µs here, most of it for the call from Python")
 else:
     print("\nNo C compiler here: nothing to run")
 

@@ -2,10 +2,9 @@
 Serving with ONNX
 =================
 
-Serve a fitted network without Python's scientific stack: export it to ONNX, and run it elsewhere.
-
-The graph holds everything from the raw recipe to MPa, the scaling included. onnxruntime runs it
-here; its C++, Java, C# and browser versions run the same file. To serve it over HTTP::
+How close is a network exported to ONNX to the original, and how fast? The graph takes the raw
+recipe and returns MPa, scaling included. Here onnxruntime runs it in Python; its C++, Java, C# and
+browser versions run the same file. To serve it over HTTP::
 
     python examples/server/serve.py examples/output/concrete_float64.onnx
 """
@@ -45,8 +44,8 @@ print(f"R² on {len(y_test)} specimens held out: {model.score(X_test, y_test):.3
 # Two files, and what serves them
 # -------------------------------
 #
-# The graph computes in the type of the rows given to ``to_onnx``. What serves it knows nothing but
-# the file.
+# The graph computes in the type of the rows given to ``to_onnx``. The function that serves it needs
+# nothing but the file.
 
 
 def serve(path):

@@ -32,7 +32,7 @@ print(f"R² on {len(y_test)} specimens held out: {model.score(X_test, y_test):.3
 # ------------------
 #
 # More cement makes concrete stronger, more water makes it weaker, and it hardens for some two
-# months. The thin lines are single specimens: most of them run side by side.
+# months. The thin lines are single specimens; most of them run parallel.
 
 figure, axes = plt.subplots(1, 3, figsize=(10, 4), layout="constrained", sharey=True)
 PartialDependenceDisplay.from_estimator(
@@ -70,10 +70,10 @@ print(
 # Sensitivities
 # -------------
 #
-# Which features matter? `sensitivities` takes means over the specimens: of the slope, in which
-# signs may cancel, and of its absolute value (often called μ*). Here both are in standard
-# deviations of strength per standard deviation of the feature. Where the bars of a feature differ
-# it works both ways: more cement always makes concrete stronger, more superplasticizer does not.
+# Which features matter? `sensitivities` takes means over the specimens: of the slope, where signs
+# may cancel, and of its absolute value (often called μ*). Here both are in standard deviations of
+# strength per standard deviation of the feature. If the two bars of a feature differ, its slope has
+# both signs: more cement makes nearly every specimen stronger, more superplasticizer does not.
 
 found = sensitivities(model, X_train)
 mean = found.mean * X_train.std(ddof=0).to_numpy() / np.std(model.predict(X_train))
@@ -84,7 +84,8 @@ for name, value in zip(names[::-1], found.standardized_absolute[order][::-1], st
     print(f"{name:18} {value:.2f}")
 
 # %%
-# Left, the slopes by age: concrete hardens while it is young. Right, the sensitivities.
+# On the left are the slopes by age: concrete hardens while it is young. On the right are the
+# sensitivities.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
 left.semilogx(X_test["age_days"], gradient[:, age], "o", color="#1f5fa8", ms=4, alpha=0.5)

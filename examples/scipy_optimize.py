@@ -42,7 +42,7 @@ print(
 # The gradient is the slope of the loss
 # -------------------------------------
 #
-# The gradient along a random direction v, beside a central difference of the loss.
+# The gradient along a random direction v is compared with a central difference of the loss.
 
 v = np.random.default_rng(0).standard_normal(theta0.size)
 step = 1e-5 * v / np.linalg.norm(v)
@@ -58,7 +58,8 @@ print(
 # --------------------------------------------------------
 #
 # One call of the objective returns the loss and the gradient. Newton-CG also takes products of the
-# Hessian with a vector, which cost one to three times as much as a call. Both count as work.
+# Hessian with a vector, which cost one to three times as much as a call. The column "work" counts
+# calls and products.
 
 
 class Watched:

@@ -2,12 +2,11 @@
 Second-order methods
 ====================
 
-One network, one start, five minimisers: what do second derivatives bring?
-
-L-BFGS-B gets the gradient, trust-krylov exact products with the Hessian, trust-exact the Hessian,
+What do second derivatives gain? Five minimisers train one network from one start.
+L-BFGS-B takes the gradient, trust-krylov exact products with the Hessian, trust-exact the Hessian,
 least_squares the residuals and their Jacobian, and lm, this package's Levenberg–Marquardt, the
-Gauss–Newton matrix. All start at the same point and stop at the same size of the gradient. The loss
-has many minima, so they need not end at the same one.
+Gauss–Newton matrix. All stop at the same size of the gradient. The loss has many minima, so they
+need not end at the same one.
 """
 
 import os
@@ -32,7 +31,7 @@ gtol, max_iter = (1e-3, 200) if QUICK else (1e-6, 1000)
 # The problem
 # -----------
 #
-# The strength of concrete by ten hidden units, and a weak penalty.
+# A network of ten hidden units learns the strength of concrete, with a weak penalty.
 
 table = pd.read_csv(HERE / "data" / "concrete.csv")
 X, y = table.drop(columns="strength_mpa"), table["strength_mpa"]
@@ -47,8 +46,8 @@ print(
 # Counting the work
 # -----------------
 #
-# The minimisers get an objective that writes down each call, of whatever kind, when it was made,
-# and the least loss so far.
+# The minimisers get an objective that records every call of any kind, its time, and the least loss
+# so far.
 
 
 class Recorder:
@@ -92,7 +91,7 @@ class Recorder:
 # Five minimisers
 # ---------------
 #
-# Each is handed the derivatives that it takes.
+# Each gets the derivatives that it can use.
 
 
 def run(method):
@@ -135,7 +134,8 @@ for method in ("L-BFGS-B", "trust-krylov", "trust-exact", "least_squares", "lm")
 # Loss against effort
 # -------------------
 #
-# A call that returns a matrix costs more than one that returns a gradient, so the seconds count.
+# A call that returns a matrix costs more than one that returns a gradient. So the curves are drawn
+# by calls and by seconds.
 
 colours = ("0.45", "#1f5fa8", "#6fa8dc", "#3a8f5c", "#d9661f")
 figure, (left, right) = plt.subplots(1, 2, sharey=True, figsize=(10, 4.5), layout="constrained")

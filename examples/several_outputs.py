@@ -2,8 +2,8 @@
 Several outputs
 ===============
 
-Complete the lower half of a handwritten digit from its upper half: 32 numbers in, 32 numbers out.
-All outputs share the hidden units of a network. The digits come with scikit-learn.
+Can a network complete the lower half of a handwritten digit from its upper half? That is 32 numbers
+in and 32 numbers out; all outputs share the hidden units. The digits come with scikit-learn.
 """
 
 import os
@@ -30,10 +30,10 @@ train, test = train_test_split(images[:400] if QUICK else images, random_state=0
 # A network for all pixels
 # ------------------------
 #
-# Each target counts as a row, so by default this is the committee for many rows, trained by "adam"
-# until rows held out no longer gain. ``output_activation="sigmoid"`` keeps the predictions near the
-# range of the pixels. Some pixels at the border are nearly always blank; a constant target is
-# predicted exactly.
+# Rows times outputs make this a problem of many rows, so by default the fit is a committee trained
+# by "adam", until the error on held-out rows no longer falls. ``output_activation="sigmoid"`` keeps
+# the predictions near the range of the pixels. Some pixels at the border are blank in nearly all
+# images; a target that is constant is predicted exactly.
 
 models = {
     "skprop": MLPSigmoidRegressor(output_activation="sigmoid", random_state=0),

@@ -27,9 +27,10 @@ n_chunks = 20 if QUICK else 95
 # Test, then learn
 # ----------------
 #
-# Each chunk of 100 readings is predicted first and learned from then, so every prediction is tested
+# Each chunk of 100 readings is first predicted and then learned from, so every prediction is tested
 # on readings that the network has not seen. The first call fixes the standard units, so the first
-# chunk should be typical. "adam" and "sgd" make one pass over a chunk, here 10 readings a step.
+# chunk should be typical. "adam" and "sgd" make one pass over a chunk, here with 10 readings a
+# step.
 
 model = MLPSigmoidRegressor(
     solver="adam", batch_size=10, learning_rate_init=0.005, hidden_layer_sizes=20, random_state=0

@@ -2,9 +2,9 @@
 Two million rows from disk
 ==========================
 
-A table that is never read into memory as a whole: X is a file, mapped into memory, from which the
-fit takes a batch of rows at a time. How long does it take, how much memory, and what do more rows
-bring?
+How long does a fit of two million rows take, how much memory does it need, and what do more rows
+gain? X is never read into memory as a whole: it is a file, mapped into memory, from which the fit
+takes a batch of rows at a time.
 """
 
 import os
@@ -47,8 +47,8 @@ def readings(rng, n):
 # A file
 # ------
 #
-# Written in pieces, as it might come from a logger or a database. Only the targets stay in memory,
-# eight megabytes of them. float32 halves the file and the time.
+# The file is written in pieces, as the rows might come from a logger or a database. Only the
+# targets stay in memory: eight megabytes. float32 halves the file and the time.
 
 rng = np.random.default_rng(0)
 folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
@@ -65,9 +65,9 @@ print(f"{n_rows:,} rows of 10 features: a file of {path.stat().st_size / 2**20:.
 # The fit
 # -------
 #
-# ``mmap_mode="r"`` maps the file instead of reading it. "adam" takes 1,000 rows at a time; a
-# tenth of the rows is held out, and the best of at most eight passes is kept. One network here;
-# without ``n_members`` and ``solver`` it would be a committee, several times as long.
+# ``mmap_mode="r"`` maps the file instead of reading it. "adam" takes 1,000 rows at a time; a tenth
+# of the rows is held out, and the best of at most eight passes is kept. With a ``solver`` the fit
+# is one network. Without it the fit would be a committee, which takes several times as long.
 
 X = np.load(path, mmap_mode="r")
 X_test, y_test = readings(rng, 20_000)
@@ -88,11 +88,12 @@ for size in sizes:
     print(f"{size:9,}  {model.n_iter_:6}  {seconds:7.1f}  {errors[-1]:21.3f}  {peak():17.0f}")
 
 # %%
-# What more rows bring
-# --------------------
+# What more rows gain
+# -------------------
 #
-# Up to a point everything: with the same number of passes more rows are also more steps. The peak
-# of the memory counts what the system keeps of the file, as long as nobody else needs the room.
+# The error falls nearly to the noise. (With the same number of passes more rows are also more
+# steps.) The peak memory includes the part of the file that the system keeps as long as no other
+# program needs the room.
 
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 ax.semilogx(sizes, errors, "o-", color="#1f5fa8")

@@ -27,7 +27,7 @@ n_members = 2 if QUICK else 5
 # Do they open where there are no data?
 # -------------------------------------
 #
-# A curve with a gap in its data. The noise is found too.
+# A curve is measured on both sides of a gap. The fit also finds the noise.
 
 rng = np.random.default_rng(0)
 x = np.concatenate([rng.uniform(-3, -1, 40), rng.uniform(1, 3, 40)])
@@ -43,9 +43,9 @@ print(f"standard deviation at the data {at_data:.3f}, in the gap {bar[160]:.3f}"
 # Do they cover what they promise?
 # --------------------------------
 #
-# Concrete, cross-validated: which share of the specimens held out lies within the interval of each
-# nominal share? ``predict_interval`` takes quantiles of Student's t, as errors have heavier tails
-# than a Gaussian.
+# The strength of concrete is cross-validated: which share of the specimens held out lies within the
+# 50, 80 and 95 % intervals? ``predict_interval`` takes quantiles of Student's t, as errors have
+# heavier tails than a Gaussian.
 
 table = pd.read_csv(HERE / "data" / "concrete.csv")
 recipes, strength = table.iloc[:, :-1].to_numpy(float), table.iloc[:, -1].to_numpy(float)
@@ -76,9 +76,9 @@ for label, half in (("predict_interval", student), ("Gaussian", gaussian)):
 # Do they tell where to measure next?
 # -----------------------------------
 #
-# An unknown surface, flat but for a bump in a corner. The first twelve measurements are all in the
-# opposite corner. Three ways to choose the next one: where the network is least sure; a place drawn
-# in proportion to its variance; and any place at random.
+# An unknown surface has a bump in one corner. The first twelve measurements are all in the opposite
+# corner. Three ways to choose the next place are compared: where the network is least sure; at
+# random in proportion to its variance; and at random everywhere.
 
 
 def surface(X):
