@@ -16,9 +16,9 @@ from sklearn.model_selection import GridSearchCV
 
 from skprop import MLPObjective, MLPSigmoidRegressor, fitting, minimize_lm, posterior
 from skprop.factors import Root
-from skprop.laplace import evidence
-from skprop.linearised import PRIOR_NOISE, SHARE, most_probable
-from skprop.posterior import linear_laplace
+from skprop.laplace import evidence, least_alpha
+from skprop.linearised import PRIOR_NOISE, SHARE, LinearMode, most_probable
+from skprop.posterior import Deferred, linear_laplace
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 3))
@@ -218,6 +218,24 @@ def test_rounding_that_leaves_the_matrix_indefinite_does_not_cost_a_posterior(mo
     assert len(least) == 3
 
 
+@pytest.mark.parametrize(("below", "times"), [(0.5, 1), (2.0, 4), (10.0, 16), (40.0, 64)])
+def test_the_penalty_grows_until_the_matrix_is_definite(below, times):
+    theta = np.ones(2, np.float32)
+    least = least_alpha(np.eye(2), theta.dtype)
+    mode = LinearMode(alpha=1.0, noise=1.0, theta=theta, squares=1.0)
+
+    def definite(M):
+        alphas = np.array([1e-300])
+        return posterior._definite(
+            M, mode, np.ones(1), [np.arange(2)], alphas, np.ones(1), theta.dtype
+        )
+
+    L = definite(np.diag([1.0, -below * least])).factor
+    np.testing.assert_allclose(np.diag(L @ L.T), [1 + times * least, (times - below) * least])
+    with pytest.raises(LinAlgError):
+        definite(np.diag([1.0, -70 * least]))
+
+
 # ---- when it is computed ---------------------------------------------------------------------
 
 
@@ -273,6 +291,14 @@ def test_a_pickle_holds_no_training_rows():
     n = 5000
     x = np.random.default_rng(1).normal(size=(n, 3))
     assert len(pickle.dumps(fit(x, x[:, 0] ** 2))) < 3 * n * 8
+
+
+def test_a_posterior_that_was_put_off_is_computed_for_a_copy_and_then_known():
+    asked = []
+    put_off = Deferred(lambda: asked.append(1) or "posterior")
+    other = copy.deepcopy(put_off)
+    assert (put_off.get(), other.get(), put_off.get()) == ("posterior",) * 3
+    assert asked == [1]
 
 
 @in_any_case

@@ -70,3 +70,13 @@ def test_rows_in_a_file_are_never_copied_into_memory(tmp_path):
     rows = Rows(np.asarray(mapped), scaler=StandardScaler().fit(X))
     assert rows.in_memory() is rows
     assert Rows(X, scaler=rows.scaler).in_memory() is not rows
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_memory_of_rows_is_that_of_their_arrays(dtype):
+    X = np.arange(12, dtype=dtype).reshape(4, 3)
+    assert Rows(X).n_bytes == X.nbytes
+    assert Rows(X).in_memory().n_bytes == 4 * (3 + 1) * X.itemsize
+    held = sparse.csr_array(X)
+    expected = held.data.nbytes + held.indices.nbytes + held.indptr.nbytes
+    assert Rows(held).n_bytes == expected == 11 * (X.itemsize + 4) + 5 * 4

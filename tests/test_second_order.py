@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from skprop import MLPObjective, MLPSigmoidRegressor, curvature, flat_objective, jacobian, workspace
 from skprop.layout import Layout
+from skprop.tangents import TangentWorkspace
 from skprop.threads import single_threaded_blas
 
 
@@ -525,3 +526,12 @@ def test_blas_is_left_alone_only_where_every_product_is_too_small_for_a_second_t
     assert not held
     getattr(objective, method)(*vectors, rows=slice(0, small + 1))
     assert held == [True]
+
+
+def test_buffers_of_a_block_are_cut_to_size_once_and_few_cuts_are_kept():
+    block = TangentWorkspace(Layout((2, 3, 1)), 30, np.float64)
+    assert block.first(30) is block.first(30)
+    assert block.first(7) is block.first(7)
+    for m in range(1, 30):
+        assert [len(a) for a in block.first(m).t] == [m] * 3
+        assert len(block._cuts) <= 5

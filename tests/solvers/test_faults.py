@@ -7,6 +7,7 @@ import pytest
 
 from skprop import MLPObjective, minimize_adam, minimize_lbfgs, minimize_lm, minimize_sgd
 from skprop.solvers import FAILED
+from skprop.solvers.stochastic import _value_of
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(80, 3))
@@ -138,3 +139,24 @@ def test_a_start_that_makes_no_sense_is_refused(solver, theta0):
 def test_a_state_that_is_none_is_refused(solver, state):
     with pytest.raises(ValueError, match="state"):
         SOLVERS[solver](OBJECTIVE, None, state=state)
+
+
+LEAST = {"tol": 0, "n_iter_no_change": 1, "max_iter": 1}
+LEAST_OF = {
+    "lbfgs": {"max_fun": 1, "min_decay": 0},
+    "lm": {"max_fun": 1, "min_decay": 0},
+    "sgd": {"momentum": 0, "power_t": 0, "batch_size": 1, "learning_rate_init": 1e-300},
+    "adam": {"beta_1": 0, "beta_2": 0, "epsilon": 0, "batch_size": 1},
+}
+
+
+@each_solver
+def test_the_least_value_of_an_argument_is_allowed(solver):
+    SOLVERS[solver](OBJECTIVE, THETA0, **LEAST | LEAST_OF[solver])
+    if solver == "sgd":
+        SOLVERS[solver](OBJECTIVE, THETA0, momentum=1, max_iter=1)
+
+
+def test_a_run_that_leaves_its_epochs_to_others_is_not_run_alone():
+    with pytest.raises(RuntimeError, match="left an epoch to somebody else"):
+        _value_of(iter(["an epoch"]))
