@@ -74,7 +74,7 @@ BAD_PARAMETERS = {
     "hidden_layer_sizes": [(5, 0), (5.5,), [[5]], "5", 0, -1, None, (5, "3"), {5}, True],
     "output_activation": ["relu", None],
     "solver": ["newton", None],
-    "alpha": [-1.0, "a", None, np.nan, [1.0], [1.0, -1.0], [1.0, "a"]],
+    "alpha": [-1.0, "a", None, np.nan, np.inf, [1.0], [1.0, -1.0], [1.0, "a"], [1.0, np.inf]],
     "batch_size": [0, 1.5, "all"],
     "learning_rate": ["fast"],
     "learning_rate_init": [0.0, -1.0],

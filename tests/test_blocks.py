@@ -58,8 +58,9 @@ def test_parts_are_runs_of_neighbours_as_many_as_pay(n_rows, size, share, expect
     assert max(b.n for b in blocks) <= size
     assert all(parts)
     assert len(parts) <= max(1, min(share, MAX_PARTS, n_rows))
-    if size == 1:
+    if size == 1 or expected <= 4:
         assert len(parts) == min(expected, 1 << n_rows.bit_length() - 1)
+    if size == 1:
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
@@ -206,6 +207,7 @@ def test_threads_that_call_at_once_share_the_helpers_and_none_waits_for_one():
 
 
 def test_helpers_are_as_many_as_needed_and_no_more_than_there_may_be(monkeypatch):
+    assert threads.MAX_THREADS == MAX_PARTS == 16  # as the page on the design says
     monkeypatch.setattr(threads, "MAX_THREADS", 4)
     helpers, caller, other = threads._Helpers(), threads._Caller(), threads._Caller()
     assert len(helpers.take(1, caller)) == 1
@@ -214,6 +216,11 @@ def test_helpers_are_as_many_as_needed_and_no_more_than_there_may_be(monkeypatch
     assert helpers.take(1, other) == []
     del caller
     assert len(helpers.take(9, other)) == 1
+
+
+def test_a_helper_waits_until_there_is_work_for_it(monkeypatch):
+    monkeypatch.setattr(threads._Helper, "start", lambda self: None)
+    assert threads._Helper()._begin.locked()
 
 
 def test_what_went_wrong_before_is_not_told_of_the_next_work():

@@ -79,6 +79,18 @@ def test_by_the_smaller_side_it_is_the_same():
     np.testing.assert_allclose(one.theta, other.theta, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("factor", [1.3, 1.6, 2, 3])
+def test_a_penalty_little_above_the_least_that_is_tried_is_found(factor):
+    J, theta, r, share = linear_problem()
+    n, P = J.shape
+    e = np.linalg.eigvalsh((J / np.sqrt(share)).T @ (J / np.sqrt(share)))
+    alpha = factor * 10 * P * np.finfo(np.float64).eps * e.max()
+    # without residuals α ‖θ‖² = γ σ² = P (α ‖θ‖² + PRIOR_NOISE variance) / (n + 1)
+    variance = alpha * (share @ theta**2) * (n + 1 - P) / (P * PRIOR_NOISE)
+    found = solve(J, theta, 0 * r, share, variance=variance)
+    assert found.alpha == pytest.approx(alpha, rel=1e-6)
+
+
 @pytest.mark.parametrize("spoilt", ["nothing learned", "exact"])
 def test_the_noise_is_never_zero(spoilt):
     J, theta, r, share = linear_problem()

@@ -426,6 +426,19 @@ def test_one_unit_beyond_float_is_refused_beside_others_that_are_not(of):
         to_c(model, dtype="float")
 
 
+def test_the_least_and_the_largest_number_of_float_are_not_refused():
+    limits = np.finfo(np.float32)
+    model = network(standardize=False, hidden_layer_sizes=2, max_iter=2000).fit(X[:, :2], Y / 300)
+    theta = np.ones(9)
+    theta[:4] = limits.tiny, 0, limits.max, limits.tiny / 2  # the weights of each input
+    to_c(model.set_theta(theta), dtype="float")
+    for at, value in ((0, limits.tiny / 2), (2, 2 * float(limits.max))):
+        changed = theta.copy()
+        changed[at] = value
+        with pytest.raises(ValueError, match="Use dtype='double'"):
+            to_c(model.set_theta(changed), dtype="float")
+
+
 # ---- raw units -----------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@ import itertools
 import pickle
 import re
 import warnings
+import weakref
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skprop import MLPSigmoidRegressor, minimize_adam, minimize_lbfgs
+from skprop import regressor as regressor_module
 
 CONCRETE = Path(__file__).parents[1] / "examples" / "data" / "concrete.csv"
 X, Y = load_diabetes(return_X_y=True)
@@ -303,6 +305,14 @@ def test_combinations_that_make_no_sense_are_refused(parameters, arguments, mess
 
 
 @quick
+def test_a_constant_feature_has_no_effect_in_any_member_when_it_varies_later():
+    x = np.c_[X[:100], np.full(100, 7.0)]
+    model = regressor(n_members=3, max_iter=5).fit(x, Y[:100])
+    varied = x + np.eye(11)[-1] * np.arange(100)[:, None]
+    np.testing.assert_array_equal(model.predict(varied), model.predict(x))
+
+
+@quick
 def test_units_are_those_of_the_rows_trained_on_and_of_a_committee_those_of_all():
     options = {"early_stopping": True, "max_iter": 2, "validation_fraction": 0.25}
     one, several = (regressor(n_members=n, **options).fit(X[:100], Y[:100]) for n in (1, 2))
@@ -312,6 +322,22 @@ def test_units_are_those_of_the_rows_trained_on_and_of_a_committee_those_of_all(
 def test_one_sample_cannot_be_split():
     with pytest.raises(ValueError, match="n_samples=1"):
         regressor(early_stopping=True).fit(X[:1], Y[:1])
+
+
+def test_the_rows_as_they_were_given_are_let_go_before_a_solver_runs(monkeypatch):
+    given, folds = [], regressor_module.folds
+
+    def noted(settings, data, *others):
+        given.append(weakref.ref(data.rows.X))
+        return folds(settings, data, *others)
+
+    def solver(objective, theta0):
+        assert given[0]() is None
+        return OptimizeResult(x=theta0)
+
+    monkeypatch.setattr(regressor_module, "folds", noted)
+    regressor(solver=solver).fit(X.tolist(), Y)
+    assert len(given) == 1
 
 
 # ---- continuing ------------------------------------------------------------------------

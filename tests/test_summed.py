@@ -320,6 +320,23 @@ def test_a_target_of_weight_zero_becomes_the_first_of_its_output_that_counts():
     assert np.array_equal(part.weight, [[0, 1], [1, 0], [1, 1], [1, 1]])
 
 
+@pytest.mark.parametrize(("name", "lengths"), [("y", (4, 3)), ("w", (3, 4))])
+def test_a_partition_with_more_rows_of_one_than_of_another_is_refused(name, lengths):
+    y, w = map(np.ones, lengths)
+    with pytest.raises(
+        ValueError, match=f"Partition 2 of X: it has 3 rows, and that of {name} has 4"
+    ):
+        raw_part([(2, np.eye(3), y, w)], "float64", False, ("X", "y", "w"))
+
+
+def test_without_a_client_and_outside_of_a_task_there_is_none():
+    pytest.importorskip("distributed")
+    from skprop.cluster import connected
+
+    with connected(None) as client:
+        assert client is None
+
+
 def test_targets_may_be_as_large_as_the_precision_of_X_allows():
     most = float(np.finfo(np.float32).max)
     for sign in (1, -1):
@@ -367,7 +384,7 @@ def test_r_squared_over_parts_is_that_of_all_rows(weights):
 
         return SimpleNamespace(computed=computed)
 
-    for ends in ([0, 70], [0, 20, 40, 70], cuts(70, "seven")):
+    for ends in ([0, 70], [0, 1, 20, 40, 70], cuts(70, "seven")):
         assert_allclose(r_squared(engine(ends), model), np.mean(expected), rtol=1e-12)
     if w is not None:
         with pytest.raises(ValueError, match="X has no rows"):
