@@ -40,10 +40,10 @@ _LEAST_BATCH, _BATCHES = 200, 20
 class DaskMLPSigmoidRegressor(MLPSigmoidRegressor):
     """`MLPSigmoidRegressor` for dask arrays and dataframes, whose rows stay on the cluster.
 
-    Every evaluation sends θ to the workers and brings back sums over their rows, so a fit is that
-    of one machine but for rounding, and the same to the last bit for the same partitions, on any
-    number of workers, also where some of them die. Rows of arrays in memory are fitted as
-    `MLPSigmoidRegressor` does.
+    Every evaluation sends θ to the workers and brings back sums over their rows. So a
+    fit differs from that of one machine by rounding only, and is the same to the last bit for the
+    same partitions, on any number of workers, even if some of them die. Arrays in memory are fitted
+    as by `MLPSigmoidRegressor`.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ class DaskMLPSigmoidRegressor(MLPSigmoidRegressor):
     dataframes, with partitions of any, also of unknown, length; X may have chunks of CSR matrices.
     X, y and sample weights have to be cut alike. Partitions are computed twice, once for the
     standard units and once to be kept in these units: persist X where computing is expensive.
-    Neighbouring partitions are merged into at most 64 parts. ``validation_fraction`` is a share of
-    each row's own draw, not of the number of rows. ``dydx`` is for arrays in memory.
+    Neighbouring partitions are merged into at most 64 parts. ``validation_fraction`` is the
+    probability of each row to be held out, not an exact share. ``dydx`` is for arrays in memory.
 
     `predict`, `predict_gradient`, `predict_interval`, `predict_std_gradient` and `predict_hessian`
     of a collection are dask arrays, computed when asked for.

@@ -123,7 +123,7 @@ class Predictor(NamedTuple):
     committee : Committee
         The networks, in the units of the data.
     units : StandardUnits
-        What the mean of their outputs is still to be scaled by: as a rule nothing.
+        The scaling of the mean of their outputs: none, unless the outputs are sigmoids.
     feature_names : tuple of str, or None
         The columns of X, in their order.
     posterior : tuple of Committee and StandardUnits, or None
@@ -344,8 +344,8 @@ def to_c(
 
     Notes
     -----
-    A feature less its mean is what the first layer multiplies, so features far from zero, such as
-    10,000 ± 1, cost no digits in float either.
+    The means are subtracted before the first layer, so features far from zero, such as 10,000 ± 1,
+    lose no digits in float either.
 
     Examples
     --------

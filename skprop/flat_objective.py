@@ -103,7 +103,7 @@ class FlatObjective:
         Returns
         -------
         loss : float
-            In float32 it is infinite where a finite entry of θ is beyond the range of that.
+            In float32 it is infinite if a finite entry of θ is beyond the range of float32.
         gradient : ndarray of shape (n_params,)
             Computed in the precision of the objective; in float64 if θ is.
 
@@ -126,7 +126,7 @@ class FlatObjective:
         return self(theta, rows)[1]
 
     def log_posterior(self, theta: ArrayLike, noise_variance: float) -> tuple[float, NDArray]:
-        """ln p(y | θ) + ln p(θ) and its gradient, for samplers and other tools that need its scale.
+        """ln p(y | θ) + ln p(θ) and its gradient, for samplers and tools that need the constants.
 
         With the noise of a target of weight w N(0, σ²/w), the prior of a weight N(0, σ²/α) and that
         of a bias or of a weight with α = 0 flat, it is::

@@ -63,7 +63,7 @@ class MLPObjective(FlatObjective):
     output_activation : {"identity", "sigmoid"}, default="identity"
         The activation of the last layer.
     alpha : float or sequence of K floats, default=0.0
-        The L2 penalty α, as in `Ridge`; or one for each A_i, α_i ‖A_i‖² in the sum.
+        The L2 penalty α, as in `Ridge`; or one α_i for each A_i, with α_i ‖A_i‖² in the sum.
     sample_weight : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
         w, non-negative and not all zero; one for each row, or one for each target.
     dydx : array-like, optional
@@ -164,7 +164,7 @@ class MLPObjective(FlatObjective):
         )
 
     def value(self, theta: ArrayLike) -> float:
-        """L(θ), as `loss` on all rows, for tools that take each argument for a parameter.
+        """L(θ), as `loss` on all rows, for tools that treat every argument as a parameter.
 
         Parameters
         ----------

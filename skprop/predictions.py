@@ -27,12 +27,15 @@ class FittedNetworks(FittedAttributes):
 
     @property
     def coefs_(self) -> list[NDArray]:
-        """The weights A_{i-1}, views of ``theta_``."""
+        """The weights A_0, A_1, …, views of ``theta_``: a row for each unit of a layer.
+
+        A_h has a column for each unit of the next layer; layer 0 is the features.
+        """
         return [A for A, _ in self._layers()]
 
     @property
     def intercepts_(self) -> list[NDArray]:
-        """The biases b_{i-1}, views of ``theta_``."""
+        """The biases b_0, b_1, …, views of ``theta_``."""
         return [b for _, b in self._layers()]
 
     def _layers(self):
@@ -56,8 +59,8 @@ class FittedNetworks(FittedAttributes):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         return_std : bool or "model", default=False
             Whether to return a standard deviation for each prediction too, from the linearised
-            Laplace posterior: that of a target, which is uncertain by its noise and by the
-            parameters; with "model" by the parameters alone. With a fixed ``alpha`` `fit` keeps the
+            Laplace posterior. True counts the noise of a target and the uncertainty of the
+            parameters, "model" that of the parameters only. With a fixed ``alpha`` `fit` keeps the
             training rows, in standard units, until this is first asked for.
 
         Returns
@@ -80,7 +83,7 @@ class FittedNetworks(FittedAttributes):
         -----
         UserWarning
             With ``return_std``, where a fit with a fixed ``alpha`` has followed the noise, so that
-            its error bars are rough; the message tells the remedy.
+            its error bars are rough; the message names the remedy.
 
         References
         ----------
@@ -112,7 +115,7 @@ class FittedNetworks(FittedAttributes):
     def predict_interval(self, X, coverage: float = 0.95) -> tuple[NDArray, NDArray]:
         """Predict an interval for the target of each row of X.
 
-        It is the prediction ± a quantile of Student's t distribution with the standard deviation of
+        It is the prediction ± a quantile of Student's t times the standard deviation of
         ``predict(X, return_std=True)``, as errors have heavier tails than a Gaussian. The degrees
         of freedom, 8 for one network and 5 for several, are those with which the intervals of
         ``alpha="evidence"`` covered their share of test rows (see the page on error bars).
@@ -185,16 +188,16 @@ class FittedNetworks(FittedAttributes):
     ) -> Self:
         """Compute the posterior of a fitted network, for ``predict(X, return_std=True)``.
 
-        Under ``alpha="evidence"`` `fit` does so by itself, and α and σ² stay those that it found.
-        With a fixed ``alpha`` it is computed when it is first asked for, where that takes about a
-        second or less; after `partial_fit`, `set_theta` and the fit of a larger network, call
-        this. With N = n_samples ·
-        n_outputs it takes O(N P min(N, P)) operations and four matrices of P × min(N, P) numbers.
+        Under ``alpha="evidence"`` `fit` does so by itself; α and σ² then stay those of the fit.
+        With a fixed ``alpha`` the posterior is computed when it is first needed, if that takes
+        about a second or less. Call this method after `partial_fit`, `set_theta` and the fit of a
+        larger network. With N = n_samples · n_outputs it takes O(N P min(N, P)) operations and four
+        matrices of P × min(N, P) numbers.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            The rows to learn the noise and the posterior from, as a rule those of the fit.
+            The rows to learn the noise and the posterior from, usually those of the fit.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
         dydx : array-like, optional
@@ -246,14 +249,13 @@ class FittedNetworks(FittedAttributes):
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         return_std : bool, default=False
             Whether to return a standard deviation for each derivative too, from the posterior that
-            `predict` takes its own from. Noise is no part of it, as with
-            ``predict(X, return_std="model")``.
+            `predict` uses. It counts no noise, as ``predict(X, return_std="model")`` counts none.
 
         Returns
         -------
         gradient : ndarray of shape (n_samples, n_features) or (n_samples, n_outputs, n_features)
-            ∂y/∂x in units of y per unit of x: what `predict` changes by when a feature does.
-            As y was given to `fit`, in the precision of the fit.
+            ∂y/∂x in units of y per unit of x: how `predict` responds to a feature. The shape
+            follows that of y in `fit`; the precision is that of the fit.
         std : ndarray of the same shape
             With ``return_std``, in the same units.
 
@@ -269,9 +271,10 @@ class FittedNetworks(FittedAttributes):
 
         Notes
         -----
-        The network is taken as linear in θ around its fit, so ∂f/∂x_j is linear in θ as well, with
-        the variance σ² hᵀ H⁻¹ h, h = ∂²f/∂x_j∂θ, in the notation of the page on error bars. Of a
-        committee it is the mean of the members' variances and the variance of their gradients.
+        The network is treated as linear in θ around its fit. So ∂f/∂x_j is linear in θ too, and has
+        the variance σ² hᵀ H⁻¹ h, h = ∂²f/∂x_j∂θ, in the notation of the page on error bars. The
+        variance of a committee is the mean of its members' variances plus the variance of their
+        gradients.
 
         Examples
         --------

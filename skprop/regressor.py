@@ -81,10 +81,10 @@ class MLPSigmoidRegressor(
         Seeds the starting point, the validation split and the shuffling.
     tol : float or "auto", default="auto"
         "auto" is 1e-4, and 1e-5 with many rows (see Notes).
-        Under "lbfgs" and "lm" the fit ends where no entry of the gradient exceeds ``tol``. It also
-        ends, unless ``tol`` is below its default, where going on would probably fit noise: where
-        the loss fell by less than a fraction 3/(n_samples · n_outputs) per iteration, over the
-        last ``n_iter_no_change`` iterations. Under "sgd" and "adam" the loss of an epoch has
+        Under "lbfgs" and "lm" the fit ends where no entry of the gradient exceeds ``tol``. Unless
+        ``tol`` is below its default, it also ends where going on would probably fit noise: if over
+        the last ``n_iter_no_change`` iterations the loss fell by less than a fraction
+        3/(n_samples · n_outputs) per iteration. Under "sgd" and "adam" the loss of an epoch has
         improved if it fell by more than ``tol``; with ``early_stopping`` the same holds for the
         validation loss, under every solver.
     verbose : bool or int, default=False
@@ -96,7 +96,7 @@ class MLPSigmoidRegressor(
     momentum : float, default=0.9
         Momentum of "sgd", in [0, 1].
     nesterovs_momentum : bool, default=True
-        Whether "sgd" uses Nesterov's form of it.
+        Whether "sgd" uses Nesterov's form of momentum.
     early_stopping : bool or "auto", default="auto"
         Hold rows out, stop when the loss on them no longer improves, and keep the θ at which it
         was least. For every built-in solver. "auto" is True with many rows (see Notes).
@@ -105,7 +105,7 @@ class MLPSigmoidRegressor(
     beta_1 : float, default=0.9
         Decay of the average of the gradient in "adam", in [0, 1).
     beta_2 : float, default=0.999
-        Decay of the average of its square, in [0, 1).
+        Decay of the average of the squared gradient in "adam", in [0, 1).
     epsilon : float, default=1e-8
         ε of "adam".
     n_iter_no_change : int, inf or "auto", default="auto"
@@ -122,8 +122,8 @@ class MLPSigmoidRegressor(
         under ``alpha="evidence"``, 1 under "ard", and 2 with many rows (see Notes). Raise it where
         a fit learns a linear function only; "evidence" starts again from larger ones there anyway.
     standardize : bool, default=True
-        Whether to standardise X and y inside, with the sample weights. A later `fit` does it
-        anew, ``warm_start`` and `partial_fit` keep the units of the first call.
+        Whether to standardise X and y inside, with the sample weights. A later `fit` standardises
+        again; ``warm_start`` and `partial_fit` keep the units of the first call.
     missing_targets : {"error", "ignore"}, default="error"
         Whether a NaN in y is an error, or has weight 0; a row without any target is left out.
     slope_weight : float or "auto", default="auto"
@@ -136,9 +136,9 @@ class MLPSigmoidRegressor(
     Attributes
     ----------
     theta_ : ndarray of shape (P,)
-        All parameters, {A_0, b_0, …}, in standardised units (the page on the design tells how
-        to map them to raw ones). With ``n_members > 1`` this and all that describes a network have
-        the members as first axis; losses are means over them, ``n_iter_`` is the greatest.
+        All parameters, {A_0, b_0, …}, in standardised units (the page on the design says how to
+        map them to raw ones). With ``n_members > 1`` this and the other arrays of a network have
+        the members as first axis; losses are means over the members, ``n_iter_`` is the greatest.
     coefs_ : list of K ndarrays
         The weights A_0, A_1, …: views of ``theta_``. A_h has a row for each unit of layer h and a
         column for each of the next layer; layer 0 is the features.
@@ -149,8 +149,8 @@ class MLPSigmoidRegressor(
     loss_curve_ : list of float
         L after each iteration ("lbfgs", "lm"), its running mean over each epoch ("sgd", "adam").
     member_loss_curves_ : list of list of float
-        With several members: the curve of each, whose mean is ``loss_curve_``; one that has ended
-        counts there with its last value.
+        With several members: the curve of each. ``loss_curve_`` is their mean, in which a member
+        that has ended keeps its last value.
     best_loss_ : float or None
         The least entry of ``loss_curve_``, or ``loss_`` if that is empty; None with early stopping.
     validation_loss_curve_, validation_scores_ : list of float or None
@@ -158,13 +158,15 @@ class MLPSigmoidRegressor(
         the held-out rows in standardised units, and 1 minus its ratio to that of their mean
         (R², for one output).
     best_validation_score_ : float or None
-        The greatest of those scores.
+        The greatest entry of ``validation_scores_``.
     n_iter_ : int
         Iterations or epochs; under the evidence those of all starts of a network. With
-        ``warm_start`` and `partial_fit` "sgd" and "adam" go on counting, "lbfgs" and "lm" do while
-        the problem is the same to the last bit. None if a callable solver does not tell.
+        ``warm_start`` and `partial_fit` the count goes on under "sgd" and "adam", and under "lbfgs"
+        and "lm" while the problem is the same to the last bit. None if a callable solver does not
+        report it.
     n_fev_ : int
-        Evaluations of the loss and gradient in the last call; None if the solver does not tell.
+        Evaluations of the loss and gradient in the last call; None if the solver does not report
+        them.
     t_ : int
         Rows visited, ``n_iter_`` times the number of rows of each call.
     message_ : str
@@ -172,7 +174,7 @@ class MLPSigmoidRegressor(
     n_features_in_ : int
         Number of features.
     feature_names_in_ : ndarray of str
-        Their names, where X had names that are all strings.
+        Names of the features, if all columns of X have names that are strings.
     n_outputs_ : int
         Number of outputs.
     n_layers_ : int
@@ -184,36 +186,38 @@ class MLPSigmoidRegressor(
     settings_ : dict
         The values of the parameters that may be "auto", as the fit worked with them.
     alpha_ : float or ndarray of shape (n_features + K − 1,)
-        With ``alpha="evidence"``, the α it found; with "ard", that of each feature, and those of
-        the weights of each later layer. With several members, they are the first axis.
+        With ``alpha="evidence"``, the α found; with "ard", the α of each feature, then that of the
+        weights of each later layer. With several members, the members are the first axis.
     relevances_ : ndarray of shape (n_features,)
-        With ``alpha="ard"``: (1/α_i) / Σ_j (1/α_j), a feature's share in the prior variance of what
-        a hidden unit gets, as in ``feature_names_in_``; the mean over members. It is next to 0 for
-        a useless feature, and less for a linear effect than for one that bends.
+        With ``alpha="ard"``: (1/α_i) / Σ_j (1/α_j), the share of each feature in the prior variance
+        of the input of a hidden unit, in the order of ``feature_names_in_``; the mean over members.
+        It is nearly 0 for a useless feature, and less for a linear effect than for a curved one.
     noise_variance_ : float or ndarray of shape (n_outputs,)
         Variance σ² of the noise of a row of weight 1, in the units of y squared; a float where y
-        was one-dimensional. This and the next two wherever ``predict(X, return_std=True)`` works.
+        was one-dimensional. It exists wherever ``predict(X, return_std=True)`` works.
     slope_noise_variance_ : ndarray of shape (n_features,) or (n_outputs, n_features)
-        Likewise of the slopes, in the units of ``dydx`` squared, where there were some.
+        Variance of the noise of the slopes, in the units of ``dydx`` squared, if `fit` was given
+        ``dydx``.
     effective_n_parameters_ : float
-        γ, the number of parameters that the data determine.
+        γ, the number of parameters that the data determine. This and ``log_evidence_`` exist where
+        there is a posterior, hence not in a default fit on many rows.
     log_evidence_ : float
         Log marginal likelihood of the standardised targets, in the Gaussian approximation around
         ``theta_``; -inf where a layer has α = 0. It compares fits to the same data.
 
     Notes
     -----
-    What is "auto" is chosen in `fit` by the numbers of rows, features and outputs, as ``settings_``
-    tells. With N = n_samples · n_outputs and P parameters of one hidden layer of 50 units, or of
-    the ``hidden_layer_sizes`` given:
+    `fit` replaces "auto" by values that depend on the numbers of rows, features and outputs;
+    ``settings_`` has them. With N = n_samples · n_outputs and P parameters of one hidden layer of
+    50 units, or of the ``hidden_layer_sizes`` given:
 
     - few rows, N P min(N, P) ≤ 2·10⁹ (8,000 rows of 8 features): ``alpha="evidence"`` and five
       members; with more than 1,000 of them, ``hidden_layer_sizes=(15, 15)``;
     - more rows: "adam" with early stopping, ``hidden_layer_sizes=(50, 50)``, ``alpha=1e-4``,
       ``tol=1e-5``, ``n_iter_no_change=50``, ``initial_spread=2`` and eight members;
-    - where you give a ``solver``, an ``alpha`` or ``warm_start``, and in `partial_fit` and
+    - if you give a ``solver``, an ``alpha`` or ``warm_start``, and in `partial_fit` and
       `make_objective`: one network of 50 units, "lbfgs", ``alpha=1e-4``, no early stopping. The
-      same where you give an ``early_stopping`` that does not agree with the above.
+      same if you give an ``early_stopping`` that differs from that above.
 
     A fit uses as many threads as BLAS would. `threadpool_limits`, ``OPENBLAS_NUM_THREADS`` and
     joblib's limits apply. Meanwhile BLAS is held to one thread, in the whole process. The result
@@ -222,15 +226,15 @@ class MLPSigmoidRegressor(
     Ctrl-C ends the run of a built-in solver: the estimator keeps the best θ so far, with the
     ``n_iter_``, ``loss_`` and curves that belong to it, and warns (`ConvergenceWarning`). Inside
     `GridSearchCV` it ends one candidate. Before the first evaluation, and at a second Ctrl-C, a
-    KeyboardInterrupt is raised and the previous fit stays. `partial_fit` makes its pass whole or
-    not at all.
+    KeyboardInterrupt is raised and the previous fit stays. `partial_fit` completes its pass or
+    leaves no trace of it.
 
     From scikit-learn 1.9 on, ``set_callbacks`` takes its callbacks, such as
     `sklearn.callback.ProgressBar` and `sklearn.callback.ScoringMonitor`. `fit` is a task, and every
-    iteration or epoch of a built-in solver is one below it, alone, in a `Pipeline` and in a
-    search. In a committee every member is a task with its iterations below it. The hooks get X and
-    y as `fit` was given them, one at a time, and at its end the network of each iteration; one that
-    returns True ends the run of that network with what it has so far.
+    iteration or epoch of a built-in solver is a task below it, also in a `Pipeline` or a search. In
+    a committee every member is a task with its iterations below it. One hook is called at a time.
+    It gets X and y as they were given to `fit` and, at the end of an iteration, the network. A hook
+    that returns True ends the run of that network with what it has so far.
 
     See Also
     --------
@@ -333,8 +337,8 @@ class MLPSigmoidRegressor(
             float32 is computed in float32, all else in float64.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like of shape (n_samples,) or (n_samples, n_outputs), optional
-            Of each row, or of each target. Weight 2 counts as the row (the target) twice; rows of
-            weight 0 are left out.
+            Weight of each row, or of each target. Weight 2 counts as the row (the target) twice;
+            rows of weight 0 are left out.
         X_val : {array-like, sparse matrix} of shape (n_val, n_features), optional
             Rows to watch with ``early_stopping=True``, instead of a part of X.
         y_val : array-like of shape (n_val,) or (n_val, n_outputs), optional
@@ -344,7 +348,7 @@ class MLPSigmoidRegressor(
         dydx : array-like, optional
             Slopes ∂y/∂x of the targets, to be learnt with them: of shape (n_samples, n_outputs,
             n_features) or, for one output, (n_samples, n_features), in units of y per unit of x;
-            NaN where one is not known. X is dense then. Held-out rows are judged by their values.
+            NaN where a slope is not known. X must be dense. Held-out rows are judged by values.
 
         Returns
         -------
@@ -353,13 +357,13 @@ class MLPSigmoidRegressor(
         Raises
         ------
         ValueError
-            If data, weights or parameters are invalid or do not go together. Whatever is raised,
-            the estimator is left as it was before the call.
+            If data, weights or parameters are invalid or do not go together. After any exception
+            the estimator is as it was before the call.
 
         Warns
         -----
         ConvergenceWarning
-            If the solver stopped before it was done; the message tells the remedy.
+            If the solver stopped before it was done; the message names the remedy.
         """
         held_out = X_val, y_val, sample_weight_val
         with self._unchanged_on_error():
@@ -387,7 +391,7 @@ class MLPSigmoidRegressor(
 
         Offered for ``solver="sgd"`` and ``"adam"`` without early stopping. The first call
         draws the network and fixes the standard units from the rows it is given, so give it
-        enough to be typical. A sequence of calls goes on exactly where it stopped, also
+        enough to be typical. Each call continues exactly where the last one stopped, also
         after pickling.
 
         Parameters
@@ -485,8 +489,8 @@ class MLPSigmoidRegressor(
         """Take over a parameter vector, found with `make_objective` or elsewhere.
 
         After `make_objective` this makes the estimator a fitted one, in the units prepared
-        there. On a fitted estimator it replaces θ; what described the fit that led to the
-        old one (``loss_``, ``loss_curve_``, ``n_iter_``, …) is removed.
+        there. On a fitted estimator it replaces θ, and removes the attributes that describe the fit
+        of the old θ (``loss_``, ``loss_curve_``, ``n_iter_``, …).
 
         Parameters
         ----------

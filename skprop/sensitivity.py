@@ -45,8 +45,8 @@ def sensitivities(model, X, *, sample_weight: ArrayLike | None = None) -> Sensit
     model : MLPSigmoidRegressor
         A fitted one. Of a pipeline give the last step, and the rows as they reach it.
     X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        The rows over which derivatives are averaged, in units of the fit: those for which
-        sensitivities are to be told, such as the training rows.
+        The rows over which derivatives are averaged, in units of the fit, such as the training
+        rows.
     sample_weight : array-like of shape (n_samples,), optional
         Of each row in all means and standard deviations; by default 1.
 
@@ -66,10 +66,11 @@ def sensitivities(model, X, *, sample_weight: ArrayLike | None = None) -> Sensit
 
     Notes
     -----
-    Where the features are independent, ``standardized_squared`` bounds the total Sobol' index of a
-    feature, the share of the variance of f in which it has a part: of a normal feature as it is, of
-    one that is uniform on an interval times 12/π² = 1.22. Of correlated features, such as those of
-    most tables, it is a measure of steepness and no share of a variance.
+    If the features are independent, ``standardized_squared`` is an upper bound of the total Sobol'
+    index of a feature, the share of the variance of f in which the feature has a part. That holds
+    for a normal feature; for a feature that is uniform on an interval the bound is 12/π² = 1.22
+    times as large. For correlated features, such as those of most tables, it measures steepness and
+    is no share of a variance.
 
     References
     ----------
@@ -114,7 +115,7 @@ def feature_importances(model) -> NDArray:
     """How much each feature moves the predictions, for `RFE`, `SelectFromModel` and the like.
 
     The root mean square of ∂y/∂x_j, per standard deviations of y and x_j, over 1,024 normal rows,
-    drawn once and for all, with the means and standard deviations of the training features: a model
+    always the same, with the means and standard deviations of the training features: a model
     keeps no training rows. Where features are correlated, such rows lie between and beside those of
     the data; `sensitivities` takes rows of your own.
 

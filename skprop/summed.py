@@ -31,7 +31,7 @@ class SummedObjective(FlatObjective):
     It has the methods of `MLPObjective` that are sums over rows, and every solver of this package
     takes it: `loss`, `gradient`, `hessp`, `hessian`, `normal_equations`, `gauss_newton`,
     `loss_of_mean`, `output_losses`, `log_posterior`, `explain_overflow`, with ``rows`` for a
-    subset. `residuals` and `jacobian` are not, and raise a TypeError.
+    subset. `residuals` and `jacobian` are no such sums, and raise a TypeError.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class SummedObjective(FlatObjective):
     dtype : dtype, default='float64'
         The precision of the arithmetic, that of the parts.
     alpha : float or sequence of K floats, default=0.0
-        The L2 penalty, as in `MLPObjective`; that of the parts is not looked at.
+        The L2 penalty, as in `MLPObjective`; that of the parts is ignored.
     total_weight : float, optional
         W, the sum of the weights of the rows; n by default.
     weight_sums : WeightSums, optional
@@ -156,7 +156,7 @@ class Part:
     Parameters
     ----------
     objective : MLPObjective
-        Of these rows, in the units and the layout of all parts. Its alpha is not looked at.
+        Of these rows, in the units and the layout of all parts. Its alpha is ignored.
     exponent : int, default=0
         That of the ``weight_sums`` of the whole: weights are divided by 2^exponent, which is exact.
     """
