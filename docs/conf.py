@@ -47,9 +47,9 @@ EXAMPLES = {  # the groups of the gallery and what is in them, in reading order
 IN_ORDER = [name for group in EXAMPLES.values() for name in group]
 PANELS = {  # of wide figures the part, from left to right, that can be read in a thumbnail
     "heating": (0, 0.5), "concrete_strength": (0, 0.5), "choose_by_evidence": (0, 0.49),
-    "several_outputs": (0, 0.36), "uncertainty": (0, 0.325), "bayesian_optimisation": (0, 0.5),
-    "engine_deck": (0.5, 1), "partial_dependence": (0, 0.375), "second_order": (0, 0.5),
-    "learning_curves": (0, 0.37), "early_stopping": (0, 0.5), "onnx_serving": (0.5, 1),
+    "several_outputs": (0, 0.345), "uncertainty": (0, 0.325), "bayesian_optimisation": (0, 0.535),
+    "engine_deck": (0.478, 1), "partial_dependence": (0, 0.375), "second_order": (0, 0.5),
+    "learning_curves": (0, 0.362), "early_stopping": (0, 0.487), "onnx_serving": (0.5, 1),
 }  # fmt: skip
 INHERITED = {  # modules with methods that are shown at a class which inherits them
     "skprop.predictions": ("FittedNetworks", "MLPSigmoidRegressor"),

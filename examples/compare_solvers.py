@@ -60,6 +60,9 @@ for name, parameters in ways.items():
 # Loss by passes
 # --------------
 #
+# After few passes the larger learning rates are ahead. After 100 passes Adam with η = 0.01 and
+# L-BFGS have the least loss, and L-BFGS needs no learning rate.
+#
 # The curve of L-BFGS is the loss of all rows after each iteration. The other curves are means over
 # the batches of an epoch, during which the network changes; the smaller the learning rate, the less
 # noise they have.

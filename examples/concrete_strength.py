@@ -79,8 +79,9 @@ for name, regressor in models.items():
 # Error bars
 # ----------
 #
-# What boosted trees do not have: each prediction comes with a standard deviation or an interval,
-# and so it can be checked how many specimens of the folds held out lie within.
+# The boosted trees have a slightly smaller error here: 4.50 MPa, and the networks 4.61 MPa. But
+# each prediction of the networks also comes with an interval, and the folds held out show how many
+# specimens lie within it.
 
 ours = scores_of["MLPSigmoidRegressor"]
 predicted, within = np.empty(len(y)), np.empty(len(y), dtype=bool)

