@@ -70,6 +70,8 @@ CONTENDERS = {
     "one layer of 50": network(hidden_layer_sizes=50),
     "one spread": network(initial_spread=1.0),
     "one network": network(alpha=1e-4),
+    "early stopping": network(alpha=1e-4, early_stopping=True, n_iter_no_change=100),
+    "to the end": network(alpha=1e-4, tol=1e-6, max_iter=500),
     "evidence": network(alpha="evidence"),
     "evidence, 5 members": network(alpha="evidence", n_members=5),
     "early stopping, 10 members": network(early_stopping=True, n_members=10),
