@@ -95,10 +95,10 @@ print(f"\nWithin the network's 95 % intervals: {within.mean():.0%} of the specim
 # A recipe it has never seen
 # --------------------------
 #
-# On the left, a recipe whose specimens are all left out of the fit, as it ages: the prediction is
-# a smooth function, with an interval. The errors of one recipe go together: of some recipes most
-# specimens lie beyond their intervals. On the right, each specimen as predicted by the networks
-# fitted without its fold.
+# On the left a recipe ages, all of whose specimens are left out of the fit: the prediction is a
+# smooth function, with an interval. The errors of the specimens of one recipe are similar, so for
+# some recipes most specimens lie outside their intervals. On the right is each specimen as
+# predicted by the networks fitted without its fold.
 
 recipe = X.drop(columns="age_days")
 new = (recipe == recipe.loc[264]).all(axis=1)  # measured at five ages

@@ -6,8 +6,8 @@ A simulation program took minutes to compute the heating load of each of 768 bui
 learns the program: it predicts the load of a new building in microseconds, with an error bar, and
 says what changes it.
 
-Simulations are where a smooth model is the right one: what depends on lengths and areas bends, and
-does not jump.
+A smooth model suits a simulation: a load that depends on lengths and areas bends, but does not
+jump.
 """
 
 import os
@@ -93,8 +93,9 @@ print(f"Within the 95 % intervals: {within.mean():.0%} of the buildings held out
 # What changes the load?
 # ----------------------
 #
-# The derivatives of a prediction by the features are exact: here by the share of glazing, at every
-# building. They say what a tenth of the floor area more in windows costs.
+# The derivatives of a prediction by the features are exact. Here they are taken by the share of
+# glazing, at every building: they tell how much the load grows if the windows grow by a tenth of
+# the floor area.
 
 model = models["MLPSigmoidRegressor"].fit(X, y)
 slope = 0.1 * model.predict_gradient(X)[:, X.columns.get_loc("glazing_share")]
@@ -109,9 +110,9 @@ for height in (7.0, 3.5):
 # A design that was never simulated
 # ---------------------------------
 #
-# On the left, one building with every share of glazing. Three shares of it were simulated: the
-# interval is narrow there, wider between, and opens beyond. On the right, all buildings as
-# predicted by networks that had not seen them.
+# On the left is one building with every share of glazing. Three shares were simulated: the interval
+# is narrow there, wider between them, and opens beyond. On the right are all buildings as predicted
+# by networks that had not seen them.
 
 shares = np.linspace(0, 0.5, 101)
 design = X.iloc[[310] * len(shares)].assign(glazing_share=shares)
