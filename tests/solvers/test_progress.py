@@ -101,6 +101,7 @@ def test_an_interrupt_leads_back_to_the_last_record_and_before_the_start_it_is_r
         progress.begin(np.array([9.0]), 9.0)
         progress.record(np.array([1.0]), 2.0, "checkpoint 1")
         progress.record(np.array([2.0]), 1.0, "checkpoint 2")
+        assert progress.checkpoint == "checkpoint 2"
         progress.loss_curve.append(0.5)
         progress.validation_loss_curve.append(0.5)
         progress.n_stalled, progress.checkpoint = 7, "checkpoint 3"
