@@ -12,6 +12,7 @@ M, G = J.T @ J, np.arange(1.0, 5.0)
 def test_a_step_solves_the_damped_equations_and_promises_what_their_model_loses():
     damping, p = Damping(M), np.array([0.0, 1.0, 2.0, 3.0])
     assert damping.mu == 1e-2 * M.diagonal().max()
+    assert Damping(1e-6 * M).mu == pytest.approx(1e-6 * damping.mu)
     h, promised = damping.step(M, G, p)
     H = M + np.diag(p)
     np.testing.assert_allclose((H + damping.mu * np.eye(4)) @ h, -G, rtol=1e-12)

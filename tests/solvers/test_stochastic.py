@@ -110,6 +110,18 @@ def test_adaptive_divides_by_five_at_a_stall_and_ends_when_nothing_is_left():
     assert result.nit == 1 + 2 * (n_cuts + 1)
 
 
+@pytest.mark.parametrize(("rate", "n_cuts"), [(1e-6, 0), (1.5e-6, 1), (5.5e-6, 2)])
+def test_adaptive_ends_at_the_stall_after_the_rate_has_fallen_to_a_millionth(rate, n_cuts):
+    centres = Quadratic([[-1.0], [1.0]])
+    result = minimize_sgd(
+        centres, np.zeros(1), learning_rate="adaptive", n_iter_no_change=2, max_iter=50,
+        learning_rate_init=rate,
+    )  # fmt: skip
+    assert result.success
+    assert result.nit == 1 + 2 * (n_cuts + 1)
+    assert result.state["learning_rate_scale"] == pytest.approx(5.0**-n_cuts)
+
+
 @each_solver
 def test_it_fits(minimize):
     result = minimize(OBJECTIVE, THETA0, batch_size=10, learning_rate_init=0.05, random_state=0)
