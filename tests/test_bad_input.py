@@ -65,8 +65,9 @@ def test_bad_data(name, method):
         if name == "y beyond float32":
             model = MLPSigmoidRegressor(solver="adam", hidden_layer_sizes=3)
             before = Snapshot(model)
-    with pytest.raises((ValueError, TypeError), match=message):
+    with pytest.raises((ValueError, TypeError), match=message) as raised:
         getattr(model, method)(X, y, sample_weight=weight)
+    assert ("of X holds text" in str(raised.value)) == (name == "strings in X")
     before.assert_unchanged()
 
 
