@@ -20,7 +20,7 @@ from distributed.scheduler import KilledWorker
 from numpy.typing import NDArray
 
 from .blocks import RowIndex
-from .data import Data
+from .data import Data, as_columns
 from .elsewhere import Share, Summary, part_of, raw_part, total
 from .folds import Setup
 from .scaling import Moments
@@ -306,7 +306,9 @@ def r_squared(engine: ClusterEngine, model) -> float:
     moments, squares = found[0]
     for more, others in found[1:]:
         moments, squares = moments.merged(more), squares + others
-    variance = np.ldexp(moments.variance, 2 * moments.exponent)
+    # That of a constant is 0, but for rounding where parts are merged.
+    variance = np.where(moments.low == moments.high, 0.0, moments.variance)
+    variance = np.ldexp(variance, 2 * moments.exponent)
     around_mean = variance * np.ldexp(moments.weight, moments.weight_exponent)
     exact = np.where(squares == 0, 1.0, 0.0)
     apart = np.where(around_mean > 0, around_mean, 1.0)
@@ -319,5 +321,5 @@ def _errors_of(data: Data, _: int, model) -> tuple[Moments, NDArray] | None:
     if len(y) == 0:
         return None
     f = model.predict(data.rows.raw(slice(0, len(y)))).reshape(y.shape)
-    each = 1.0 if weight is None else weight.reshape(len(y), -1)
+    each = 1.0 if weight is None else as_columns(weight)
     return Moments.of_targets(y, weight), (each * (y - f) ** 2).sum(axis=0)

@@ -15,6 +15,7 @@ import dask
 import dask.array as da
 import numpy as np
 from distributed import Client, LocalCluster
+from sklearn.utils.validation import check_is_fitted
 
 from .cluster import (
     ClusterEngine,
@@ -233,8 +234,8 @@ class DaskMLPSigmoidRegressor(MLPSigmoidRegressor):
 
     def _lazily(self, method: str, X, n_results: int, n_derivatives: int = 0, **options):
         """The results of a method on each partition, as dask arrays of its rows."""
+        check_is_fitted(self)
         model = self.to_local()
-        _called(model, method, np.zeros((0, self.n_features_in_)), n_results, (0,), options)
         tail = () if self._single_output else (self.n_outputs_,)
         tail = (*tail, *[self.n_features_in_] * n_derivatives)
         if isinstance(X, da.Array):

@@ -18,7 +18,8 @@ from .scaling import StandardUnits
 from .threads import ignoring_overflow
 
 __all__ = [
-    "Data", "Expected", "checked_features", "held_out_data", "r2_of_targets", "training_data",
+    "Data", "Expected", "as_columns", "checked_features", "held_out_data", "r2_of_targets",
+    "training_data",
 ]  # fmt: skip
 
 
@@ -231,7 +232,7 @@ def _data_of(
             y = None
         if y is None:
             raise ValueError(f"{names.y} is not numeric. Turn it into numbers first.")
-    targets = np.array(y.reshape(len(y), -1), dtype=np.float64)
+    targets = np.array(as_columns(y), dtype=np.float64)
     data = Data(Rows(X), targets, None, y.ndim == 1, feature_names)
     n_outputs, dtype = expected or data.expected
     if data.y.shape[1] != n_outputs:
@@ -252,7 +253,7 @@ def _data_of(
     if weight.ndim == 2:
         first = np.take_along_axis(targets, weight.astype(bool).argmax(axis=0)[None], axis=0)
         targets = np.where(weight == 0, first, targets)
-    data, used = data._replace(y=targets, weight=weight), weight.reshape(len(y), -1).any(axis=1)
+    data, used = data._replace(y=targets, weight=weight), as_columns(weight).any(axis=1)
     data = data if used.all() else data.take(np.flatnonzero(used))
     one_each = sample_weight is None and bool((data.weight == 1).all())
     return data._replace(weight=None) if one_each else data
@@ -278,13 +279,18 @@ def _weights_of(sample_weight, missing, shape: tuple, names: _Names) -> NDArray 
     return weight
 
 
+def as_columns(values: NDArray) -> NDArray:
+    """A column for each output, also where there are no rows."""
+    return values[:, None] if values.ndim == 1 else values
+
+
 def r2_of_targets(estimator, y, prediction: NDArray, sample_weight) -> float:
     """The mean over the outputs of R² on the targets that are there, with their weights."""
     y, missing = _without_missing(_checked_type(y, _TRAINING), estimator, _TRAINING)
-    y, prediction = np.asarray(y).reshape(len(y), -1), prediction.reshape(len(y), -1)
+    y, prediction = as_columns(np.asarray(y)), as_columns(prediction)
     weight = _weights_of(sample_weight, missing, y.shape, _TRAINING)
     weight = np.ones(len(y)) if weight is None else weight
-    columns = np.broadcast_to(weight.reshape(len(y), -1), y.shape).T
+    columns = np.broadcast_to(as_columns(weight), y.shape).T
     scores = [
         r2_score(y_k[w > 0], f_k[w > 0], sample_weight=w[w > 0])
         for y_k, f_k, w in zip(y.T, prediction.T, columns, strict=True)

@@ -15,7 +15,7 @@ from scipy.sparse import vstack
 from sklearn.utils import check_array
 
 from .checks import FLOATS
-from .data import Data, Expected
+from .data import Data, Expected, as_columns
 from .flat_objective import WeightSums
 from .folds import Setup, objective_of
 from .objective import normalised_weights
@@ -187,18 +187,17 @@ def raw_part(
     sparse = not isinstance(X[0], np.ndarray)
     X = X[0] if len(X) == 1 else vstack(X, format="csr") if sparse else np.concatenate(X)
     single_output = y[0].ndim == 1
-    targets = np.concatenate([each.reshape(len(each), -1) for each in y])
+    targets = np.concatenate([as_columns(each) for each in y])
     weight = None
     if any(w is not None for w in weights):
         each = [np.ones(len(t)) if w is None else w for t, w in zip(y, weights, strict=True)]
         if any(w.ndim == 2 for w in each):
-            each = [np.broadcast_to(w.reshape(len(w), -1), t.shape) for w, t in _pairs(each, y)]
+            each = [
+                np.broadcast_to(as_columns(w), as_columns(t).shape)
+                for w, t in zip(each, y, strict=True)
+            ]
         weight = np.concatenate(each)
     return _weighted(Data(Rows(X), targets, weight, single_output, None))
-
-
-def _pairs(weights: list, y: Sequence) -> Iterable[tuple]:
-    return ((w, t.reshape(len(t), -1)) for w, t in zip(weights, y, strict=True))
 
 
 def _checked(X, y, weight, dtype: str, ignore_missing: bool, names: tuple) -> tuple:
@@ -240,7 +239,7 @@ def _weighted(data: Data) -> Data:
     if weight.ndim == 2 and len(y):
         first = np.take_along_axis(y, weight.astype(bool).argmax(axis=0)[None], axis=0)
         y = np.where(weight == 0, first, y)
-    used = weight.reshape(len(y), -1).any(axis=1)
+    used = as_columns(weight).any(axis=1)
     return data._replace(y=y).take(np.flatnonzero(used))
 
 

@@ -465,6 +465,7 @@ class MLPSigmoidRegressor(
         >>> print(f"{model.set_theta(result.x).score(X, y):.2f}")
         0.57
         """
+        self._validate_params()
         settings = settled(self)
         if settings.early_stopping:
             raise ValueError(
@@ -476,7 +477,6 @@ class MLPSigmoidRegressor(
                 f"make_objective with alpha={self.alpha!r}, under which the penalty changes as the "
                 "fit goes on. Give alpha a number, or the alpha_ of a fit."
             )
-        self._validate_params()
         earlier = self._earlier() if self.warm_start else None
         _, *data = self._settled(earlier, X, y, sample_weight, dydx, one_network=True)
         setup, fold_of = folds(settings, *data, earlier)

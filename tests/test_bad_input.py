@@ -119,6 +119,16 @@ def test_a_bad_parameter_is_refused_by_name_at_fit(name, value):
     before.assert_unchanged()
 
 
+@pytest.mark.parametrize("name", BAD_PARAMETERS)
+def test_a_bad_parameter_is_refused_by_name_at_make_objective(name):
+    for value in BAD_PARAMETERS[name]:
+        model = copy.deepcopy(FITTED).set_params(**{name: value})
+        before = Snapshot(model)
+        with pytest.raises(InvalidParameterError, match=name):
+            model.make_objective(X, Y)
+        before.assert_unchanged()
+
+
 @pytest.mark.parametrize(
     "name", sorted(BAD_PARAMETERS.keys() - {"solver", "early_stopping", "n_members"})
 )

@@ -16,6 +16,7 @@ from numpy.testing import assert_allclose
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
 from sklearn.datasets import make_friedman1
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 
 from skprop import MLPSigmoidRegressor
@@ -84,9 +85,11 @@ def collections(X, y, w, kind):
     n = len(y)
     size = {"one": n, "seven": -(-n // 7), "rows of one": 1}.get(kind, 25)
     arrays = [da.from_array(a, chunks=(size, *a.shape[1:])) for a in (X, y, w)]
-    if kind == "with empty ones":
-        empty = [da.from_array(a[:0], chunks=(1, *a.shape[1:])) for a in (X, y, w)]
-        arrays = [da.concatenate([e, a, e]) for e, a in zip(empty, arrays, strict=True)]
+    if kind == "with empty ones":  # as a filter leaves them
+        padded = [np.concatenate([a[:25], a, a[:25]]) for a in (X, y, w)]
+        arrays = [da.from_array(a, chunks=(25, *a.shape[1:])) for a in padded]
+        keep = da.from_array(np.repeat([False, True, False], [25, n, 25]), chunks=25)
+        arrays = [a[keep] for a in arrays]
     if kind == "of unknown length":
         keep = da.from_array(np.ones(n, bool), chunks=size)
         arrays = [a[keep] for a in arrays]
@@ -96,6 +99,11 @@ def collections(X, y, w, kind):
 
 
 KINDS = ["one", "seven", "rows of one", "with empty ones", "of unknown length", "chunked columns"]
+
+
+def test_without_a_fit_nothing_is_predicted_lazily():
+    with pytest.raises(NotFittedError):
+        regressor().predict(da.zeros((4, 2)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
