@@ -124,6 +124,8 @@ def linear_laplace(objective: MLPObjective, theta: NDArray) -> Evidence | None:
         models = objective.output_models(theta).scaled(W)
         share_of_weight = W / np.where(N > 0, N, 1.0)
         variances = 2 * objective.loss_of_mean(by_output=True) * share_of_weight
+        varied = variances > 0 if variances.any() else N >= 0  # a constant has no part in σ²
+        n = N[varied].sum()
         losses, gammas = models.losses, np.zeros(len(N))
         try:
             for _ in range(1 if len(N) == 1 else _ROUNDS):
@@ -132,16 +134,16 @@ def linear_laplace(objective: MLPObjective, theta: NDArray) -> Evidence | None:
                 loss, g, M = models.sum(u)
                 if not np.isfinite(loss + M.trace()):
                     return None
-                variance = float((u * variances).mean())
-                mode = most_probable(M, g, theta, 2 * loss, N.sum(), share, variance)
-                noise, alphas = mode.noise / u, mode.alpha * shares
+                variance = float((u * variances)[varied].mean())
+                mode = most_probable(M, g, theta, 2 * loss, n, share, variance)
+                noise, alphas = np.where(varied, mode.noise / u, 0.0), mode.alpha * shares
                 found = _definite(M, mode, N, groups, alphas, noise, theta.dtype)
                 if len(N) > 1:
                     losses = models.losses_at(mode.theta - theta)
                     gammas = models.traces(found.H, u)
         except LinAlgError:
             return None
-    doubt = _doubt(2 * loss / N.sum(), mode.noise, found.n_effective / N.sum())
+    doubt = _doubt(2 * loss / n, mode.noise, found.n_effective / n)
     return found._replace(shift=mode.theta - theta, doubt=doubt)
 
 

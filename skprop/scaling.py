@@ -321,7 +321,7 @@ def _alike(a: Moments, b: Moments, name: str, of: str, power: int) -> tuple:
 
 def fit_scaler(rows: Rows, weights: NDArray | None) -> StandardScaler:
     """A `StandardScaler` of the (weighted) rows, dense or CSR, in O(block) memory."""
-    return Moments.of(rows, weights).scaler() if rows.shape[1] else StandardScaler()
+    return Moments.of(rows, weights).scaler()
 
 
 def fit_target_scaler(y: NDArray, weights: NDArray | None) -> StandardScaler:

@@ -8,10 +8,11 @@ from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.linear_model import BayesianRidge
 
-from skprop import MLPObjective, MLPSigmoidRegressor
+from skprop import MLPObjective, MLPSigmoidRegressor, minimize_lbfgs
 from skprop import flat_objective as module
 from skprop.factors import Root, factorised
 from skprop.laplace import FLAT, common_noise, evidence
+from skprop.posterior import linear_laplace
 from skprop.solvers import CONVERGED, minimize_evidence
 
 NOISES = np.array([0.02, 1.0])
@@ -153,6 +154,23 @@ def test_a_constant_output_costs_the_other_nothing():
     np.testing.assert_array_equal(mean[:, 0], 3.0)
     assert np.isfinite(deviation).all()
     assert np.std(mean[:, 1] - Y[:, 0]) < 0.1
+
+
+def test_a_constant_output_leaves_the_error_bars_of_the_other_alone():
+    X, _, Y = two_outputs(200, seed=1)
+    objectives = [
+        MLPObjective(X, y, hidden_layer_sizes=4, alpha=0.1)
+        for y in (Y[:, :1], np.c_[Y[:, 0], np.zeros(200)], np.c_[np.zeros(200), Y[:, 0]])
+    ]
+    alone, *beside = objectives
+    theta = minimize_lbfgs(alone, alone.initial_theta(0)).x
+    expected = linear_laplace(alone, theta)
+    for k, objective in enumerate(beside):
+        both = np.zeros(objective.n_params)
+        both[objective.layout.output_indices()[k]] = theta
+        found = linear_laplace(objective, both)
+        np.testing.assert_allclose(found.noise[k], expected.noise, rtol=0.1)
+        assert found.noise[1 - k] == 0
 
 
 def test_verbose_prints_the_noise_of_each_output(capsys):
