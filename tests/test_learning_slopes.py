@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from skprop import MLPObjective, MLPSigmoidRegressor
 from skprop.factors import Root
+from skprop.solvers.hyperparameters import Squares
 
 LAMBDA = 0.7
 
@@ -213,6 +214,15 @@ def test_every_solver_learns_from_slopes(parameters):
         )
     assert errors[1][0] < errors[0][0]
     assert errors[1][1] < 0.8 * errors[0][1]
+
+
+def test_a_noise_that_values_and_slopes_share_begins_with_the_variance_of_both():
+    X, y, dydx = curves(50)
+    objective = MLPObjective(X, y, hidden_layer_sizes=3, dydx=dydx)
+    each, shared = (Squares(objective, None, tied) for tied in (False, True))
+    variance, N = (a.reshape(2, -1) for a in (each.variance, each.N))
+    expected = (variance * N).sum(axis=0) / N.sum(axis=0)
+    assert_allclose(shared.variance, np.tile(expected, 2), rtol=1e-14)
 
 
 def test_the_evidence_finds_the_noise_of_slopes_and_error_bars_shrink():

@@ -72,6 +72,7 @@ def test_one_half_is_mapped_back_to_a_constant_target_exactly(c):
     scaler = fit_range_scaler(Rows(np.full((3, 1), c)))
     assert 0.5 * scaler.scale_ + scaler.mean_ == [c]
     assert np.frexp(scaler.scale_)[0] == [0.5]  # a power of two
+    assert scaler.scale_ > abs(c) / 1000  # and of the size of the constant
 
 
 def test_the_range_of_the_targets_becomes_a_tenth_to_nine_tenths():
