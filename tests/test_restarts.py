@@ -1,5 +1,6 @@
 """The evidence from other starts, where the first led no further than a line."""
 
+import inspect
 import math
 
 import numpy as np
@@ -234,3 +235,9 @@ def test_spreads_that_are_none(spread):
     X, y = waves()
     with pytest.raises(ValueError, match=r"initial_spread=.*positive number, several of them"):
         MLPSigmoidRegressor(alpha="evidence", initial_spread=spread).fit(X, y)
+
+
+@pytest.mark.parametrize("limit", ["max_iter", "max_fun"])
+def test_runs_together_have_the_limits_of_one(limit):
+    of_one, of_all = (inspect.signature(of).parameters for of in (minimize_evidence, runs.Runs))
+    assert of_all[limit].default == of_one[limit].default
