@@ -6,6 +6,7 @@ import math
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import chain, islice, pairwise
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -38,6 +39,8 @@ _TASKS_PER_THREAD = 8
 _FAN_IN = 16  # so many answers are added in one place; a power of two, see `added`
 _MATRICES = {"hessian", "models"}  # whose answers have P × P numbers: the client takes one alone
 PATIENCE = 30.0  # seconds for which a fit waits for a worker where there is none
+# Whether a task has left the threads of its worker, which it can do only once.
+_HAS_LEFT: ContextVar[bool] = ContextVar("_HAS_LEFT", default=False)
 _BUFFERS: WeakValueDictionary = WeakValueDictionary()  # which the parts of this process share
 
 
@@ -56,8 +59,12 @@ def connected(client: Client | None) -> Iterator[Client | None]:
         with client.as_current():
             yield client
     elif _is_in_task():
-        with worker_client() as of_worker:
-            yield of_worker
+        with worker_client(separate_thread=not _HAS_LEFT.get()) as of_worker:
+            token = _HAS_LEFT.set(True)
+            try:
+                yield of_worker
+            finally:
+                _HAS_LEFT.reset(token)
     else:
         yield _default()
 

@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import reference
+import sklearn
 from scipy.linalg import null_space
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
@@ -117,6 +118,9 @@ def test_the_log_evidence_is_the_density_of_the_targets(groups):
     assert found.log_evidence == pytest.approx(density, rel=1e-12)
 
 
+@pytest.mark.skipif(
+    sklearn.__version__.startswith("1.6."), reason="before 1.7 BayesianRidge had another σ²"
+)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_a_linear_model_is_bayesian_ridge_on_what_the_intercept_leaves(diabetes, weighted):
     """A bias of flat prior takes one direction of the n rows, and one of the W observations.
