@@ -319,7 +319,7 @@ def test_a_column_without_a_value_is_left_out_or_kept(keep):
         assert_served_alike(pipeline, X)
 
 
-@pytest.mark.filterwarnings("ignore:\nThe format of the columns of the 'remainder'")  # of 1.6
+@pytest.mark.filterwarnings(r"ignore:\s*The format of the columns of the 'remainder'")  # of 1.6
 def test_a_frame_with_gaps_in_some_columns():
     X, y = concrete()
     X = X.assign(age_days=X["age_days"].where(X.index % 3 > 0), water_kg_m3=X["water_kg_m3"])
